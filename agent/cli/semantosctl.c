@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * semantosctl.c - finds the command by its name and runs it.
+ *
+ * Options before the command (`semantosctl --json status`) are handed to it as its first ones. Nothing else lives here.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/cli/cmd_safety.h"
+#include "agent/cli/commands.h"
+#include "agent/util/exitcode.h"
+
+static const struct command {
+	const char *name, *summary;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{ "probe", "what this machine can do for each policy; needs no agent", cmd_probe },
+	{ "status", "the agent, its policies and devices, beside the baselines", cmd_status },
+	{ "list", "the attached policies, one a line", cmd_list },
+	{ "attach", "load a policy into the running agent", cmd_attach },
+	{ "detach", "unload one", cmd_detach },
+	{ "mode", "how far a policy is obeyed: shadow, canary:N, enforce", cmd_mode },
+	{ "stats", "counters, drops by cause, own cost", cmd_stats },
+	{ "capture", "write a device's reads into a file", cmd_capture },
+	{ "train", "learn a model from a capture", cmd_train },
+	{ "replay", "judge a model on a capture, in time order", cmd_replay },
+	{ "model", "use, show or import a model", cmd_model },
+	{ "apply", "change kernel settings, journaled and undone", cmd_apply },
+	{ "rollback", "undo one change by its number", cmd_rollback_any },
+	{ "history", "what was changed, ejected and quarantined", cmd_history },
+	{ "explain", "one change: why, and what came of it", cmd_explain },
+	{ "audit", "check the journal and what is in force", cmd_audit },
+	{ "recover", "undo what an agent that is gone left", cmd_recover },
+	{ "unquarantine", "let an ejected policy be attached again", cmd_unquarantine_any },
+	{ "shutdown", "end the agent in order", cmd_shutdown },
+};
+#define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void help(FILE *out)
+{
+	fprintf(out, "Usage: semantosctl COMMAND [options]\n\n");
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
+	fprintf(out, "\nEach takes --help and --json. See semantosctl(1) for exit codes.\n");
+}
+
+int main(int argc, char **argv)
+{
+	char **args = calloc((size_t)argc + 1, sizeof(*args));
+	int at = 1, n = 0, code;
+
+	if (!args)
+		return EXIT_CODE_FAILED;
+	while (at < argc && argv[at][0] == '-') {
+		if (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0) {
+			help(stdout);
+			free(args);
+			return EXIT_CODE_OK;
+		}
+		if (strcmp(argv[at], "--version") == 0) {
+			puts("semantosctl " SEMANTOS_VERSION);
+			free(args);
+			return EXIT_CODE_OK;
+		}
+		at += 1 + (strcmp(argv[at], "--socket") == 0 || strcmp(argv[at], "--timeout") == 0);
+	}
+	if (at >= argc) {
+		help(stderr);
+		free(args);
+		return EXIT_CODE_USAGE;
+	}
+	/* the command's name first, then what stood before it, then the rest */
+	args[n++] = argv[at];
+	for (int i = 1; i < argc; i++) {
+		if (i != at)
+			args[n++] = argv[i];
+	}
+	for (size_t i = 0; i < N_COMMANDS; i++) {
+		if (strcmp(commands[i].name, args[0]) != 0)
+			continue;
+		/* `model use` asks the agent; the other two work on files */
+		if (commands[i].run == cmd_model && at + 1 < argc &&
+			strcmp(argv[at + 1], "use") == 0) {
+			/* the word "use" stands where the command stood: drop it */
+			for (int j = at; j < n - 1; j++)
+				args[j] = args[j + 1];
+			args[--n] = NULL;
+			code = cmd_model_use(n, args);
+		} else {
+			code = commands[i].run(n, args);
+		}
+		free(args);
+		return code;
+	}
+	fprintf(stderr, "semantosctl: There is no command %.40s: see `semantosctl --help`.\n",
+		args[0]);
+	free(args);
+	return EXIT_CODE_USAGE;
+}

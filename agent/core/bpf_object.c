@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bpf_object.c - libbpf behind the calls of bpf_object.h.
+ */
+#include "agent/core/bpf_object.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include "agent/util/log.h"
+
+#define HISTORY_CPU_MAX_BYTES (32u << 20)
+#define INFLIGHT_CHUNK 1024 /* entries fetched in one call */
+
+/* The last complaint of libbpf on this thread; it names the program, map or relocation at fault. */
+static _Thread_local char complaint[256];
+
+static int on_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	char line[256];
+
+	if (level > LIBBPF_WARN)
+		return 0;
+	vsnprintf(line, sizeof(line), fmt, args);
+	line[strcspn(line, "\n")] = 0;
+	/* The first one is the cause, what follows are its consequences. */
+	if (!complaint[0])
+		memcpy(complaint, line, sizeof(complaint));
+	log_debug("%s", line);
+	return 0;
+}
+
+static void complaints_catch(void)
+{
+	complaint[0] = 0;
+	libbpf_set_print(on_libbpf);
+}
+
+/* libbpf has error numbers of its own above errno's: what they say, and one errno for the caller to tell them by. */
+static const char *reason(int *err)
+{
+	static _Thread_local char text[128];
+
+	if (-*err < __LIBBPF_ERRNO__START) {
+		const char *why = strerror(-*err);
+
+		if (*err == -EACCES) /* to root it means: the verifier says no */
+			*err = -ENOEXEC;
+		return why;
+	}
+	libbpf_strerror(*err, text, sizeof(text));
+	*err = -ENOEXEC;
+	return text;
+}
+
+static size_t mapped_bytes(uint32_t value_size, uint32_t entries)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t bytes = (((size_t)value_size + 7) & ~(size_t)7) * entries;
+
+	return (bytes + page - 1) & ~(page - 1);
+}
+
+static void *map_table(struct bpf_object *object, const char *name, uint32_t value_size,
+	uint32_t entries, int protection)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
+	void *table;
+
+	if (!map || bpf_map__value_size(map) != value_size ||
+		bpf_map__max_entries(map) != entries) {
+		errno = EPROTO;
+		return NULL;
+	}
+	table = mmap(NULL, mapped_bytes(value_size, bpf_map__max_entries(map)), protection,
+		MAP_SHARED, bpf_map__fd(map), 0);
+	return table == MAP_FAILED ? NULL : table;
+}
+
+static void unmap_table(const volatile void *table, uint32_t value_size, uint32_t entries)
+{
+	if (table)
+		munmap((void *)(uintptr_t)table, mapped_bytes(value_size, entries));
+}
+
+int bpf_filesystem_ready(const char *bpffs_dir, char *error, size_t error_len)
+{
+	char root[PATH_MAX];
+	struct statfs fs;
+	char *slash;
+
+	snprintf(root, sizeof(root), "%s", bpffs_dir);
+	slash = strrchr(root, '/');
+	if (slash && slash != root)
+		*slash = 0;
+	if (statfs(root, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC)
+		return 0;
+	if (strcmp(root, "/sys/fs/bpf") == 0 &&
+		mount("bpf", root, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755") == 0) {
+		log_info("Mounted a bpf file system on %s, because none was there to pin maps in.",
+			root);
+		return 0;
+	}
+	snprintf(error, error_len, "No bpf file system at %s; mount one: mount -t bpf bpf %s", root,
+		root);
+	return -ENODEV;
+}
+
+static void remove_dir(const char *path, int depth)
+{
+	struct dirent *entry;
+	char child[PATH_MAX];
+	DIR *dir = opendir(path);
+
+	if (dir) {
+		while ((entry = readdir(dir))) {
+			if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+				snprintf(child, sizeof(child), "%s/%s", path, entry->d_name) >=
+					(int)sizeof(child))
+				continue;
+			if (unlink(child) && (errno == EISDIR || errno == EPERM) && depth > 0)
+				remove_dir(child, depth - 1);
+		}
+		closedir(dir);
+	}
+	rmdir(path);
+}
+
+void bpf_remove_pins(const char *bpffs_dir)
+{
+	remove_dir(bpffs_dir, 2);
+}
+
+int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *bpffs_dir,
+	char *error, size_t error_len)
+{
+	char path[PATH_MAX];
+	struct bpf_program *program;
+	int err;
+
+	memset(lease, 0, sizeof(*lease));
+	complaints_catch();
+	snprintf(path, sizeof(path), "%s/lease.bpf.o", directory);
+	lease->object = bpf_object__open_file(path, NULL);
+	if (!lease->object || bpf_object__load(lease->object)) {
+		err = -errno;
+		snprintf(error, error_len, "%s cannot be loaded: %s%s%s.", path, reason(&err),
+			complaint[0] ? ": " : "", complaint);
+		goto out_close;
+	}
+	lease->row = map_table(lease->object, "lease", sizeof(struct semantos_lease), 1, PROT_READ);
+	program = bpf_object__find_program_by_name(lease->object, "lease_renew");
+	if (!lease->row || !program) {
+		err = -EPROTO;
+		snprintf(error, error_len, "%s is not of this build; reinstall semantos.", path);
+		goto out_close;
+	}
+	lease->map_fd = bpf_map__fd(bpf_object__find_map_by_name(lease->object, "lease"));
+	lease->program_fd = bpf_program__fd(program);
+	if (bpf_map_freeze(lease->map_fd)) {
+		err = -errno;
+		snprintf(error, error_len, "The lease cannot be closed to writers: %s.",
+			strerror(-err));
+		goto out_close;
+	}
+	snprintf(lease->pin, sizeof(lease->pin), "%s/lease", bpffs_dir);
+	if (mkdir(bpffs_dir, 0755) && errno != EEXIST) {
+		err = -errno;
+		snprintf(error, error_len, "%s cannot be made: %s.", bpffs_dir, strerror(-err));
+		lease->pin[0] = 0;
+		goto out_close;
+	}
+	if (bpf_obj_pin(lease->map_fd, lease->pin)) {
+		err = -errno;
+		snprintf(error, error_len, "%s cannot be pinned: %s.", lease->pin, strerror(-err));
+		lease->pin[0] = 0;
+		goto out_close;
+	}
+	return 0;
+
+out_close:
+	bpf_lease_close(lease);
+	return err;
+}
+
+static int run_program(int fd, void *context, size_t bytes)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context, .ctx_size_in = (__u32)bytes);
+
+	if (bpf_prog_test_run_opts(fd, &options))
+		return -errno;
+	return (int)options.retval;
+}
+
+int bpf_lease_renew(struct bpf_lease *lease)
+{
+	uint32_t command[2] = { 1, 0 };
+
+	return run_program(lease->program_fd, command, sizeof(command));
+}
+
+int bpf_lease_release(struct bpf_lease *lease)
+{
+	uint32_t command[2] = { 0, 0 };
+
+	return run_program(lease->program_fd, command, sizeof(command));
+}
+
+void bpf_lease_close(struct bpf_lease *lease)
+{
+	if (!lease->object)
+		return;
+	if (lease->program_fd > 0)
+		bpf_lease_release(lease);
+	if (lease->pin[0])
+		unlink(lease->pin);
+	unmap_table(lease->row, sizeof(struct semantos_lease), 1);
+	bpf_object__close(lease->object);
+	memset(lease, 0, sizeof(*lease));
+}
+
+/* The constant the object was compiled with; 0 when it has none. */
+static uint32_t object_wire_version(struct bpf_object *object)
+{
+	struct bpf_map *map = bpf_object__find_map_by_name(object, ".rodata");
+	const struct btf *btf = bpf_object__btf(object);
+	const struct btf_var_secinfo *info;
+	const struct btf_type *section;
+	size_t bytes = 0;
+	const char *data = map ? bpf_map__initial_value(map, &bytes) : NULL;
+	uint32_t version;
+	int id;
+
+	if (!data || !btf)
+		return 0;
+	id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
+	if (id < 0)
+		return 0;
+	section = btf__type_by_id(btf, (__u32)id);
+	info = btf_var_secinfos(section);
+	for (int i = 0; i < btf_vlen(section); i++, info++) {
+		const struct btf_type *variable = btf__type_by_id(btf, info->type);
+
+		if (strcmp(btf__name_by_offset(btf, variable->name_off), "semantos_wire_version") ||
+			info->offset + sizeof(version) > bytes)
+			continue;
+		memcpy(&version, data + info->offset, sizeof(version));
+		return version;
+	}
+	return 0;
+}
+
+static int policy_tables(struct bpf_policy *policy, char *error, size_t error_len)
+{
+	struct bpf_object *object = policy->object;
+
+	policy->verdicts = map_table(object, "verdicts", sizeof(struct semantos_verdict_row),
+		SEMANTOS_MAX_SLOTS, PROT_READ | PROT_WRITE);
+	policy->slots = map_table(
+		object, "slots", sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS, PROT_READ);
+	policy->policy = map_table(object, "policy", sizeof(struct semantos_policy), 1, PROT_READ);
+	policy->wake =
+		map_table(object, "wake", sizeof(struct semantos_wake), 1, PROT_READ | PROT_WRITE);
+	if (!policy->verdicts || !policy->slots || !policy->policy || !policy->wake) {
+		int err = errno ? -errno : -EPROTO;
+
+		snprintf(error, error_len,
+			"The object's tables are not those of wire format %d: %s.",
+			SEMANTOS_WIRE_VERSION, strerror(-err));
+		return err;
+	}
+	if (bpf_map_freeze(bpf_object__find_map_fd_by_name(object, "slots")) ||
+		bpf_map_freeze(bpf_object__find_map_fd_by_name(object, "policy"))) {
+		int err = -errno;
+
+		snprintf(error, error_len,
+			"The kernel-side tables cannot be closed to writers: %s.", strerror(-err));
+		return err;
+	}
+	return 0;
+}
+
+static int policy_pin(struct bpf_policy *policy, char *error, size_t error_len)
+{
+	static const char *const names[] = { "verdicts", "slots", "policy", "counters", "history" };
+	char path[PATH_MAX];
+	int err;
+
+	if (mkdir(policy->pin_dir, 0755) && errno != EEXIST)
+		goto failed;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		int fd = bpf_object__find_map_fd_by_name(policy->object, names[i]);
+
+		snprintf(path, sizeof(path), "%.*s/%s", PATH_MAX - 32, policy->pin_dir, names[i]);
+		unlink(path);
+		if (fd < 0 || bpf_obj_pin(fd, path))
+			goto failed;
+	}
+	return 0;
+failed:
+	err = errno ? -errno : -EPROTO;
+	snprintf(error, error_len, "Nothing can be pinned in %.200s: %s.", policy->pin_dir,
+		strerror(-err));
+	return err;
+}
+
+int bpf_policy_open(struct bpf_policy *policy, const char *path, const char *name,
+	const struct bpf_lease *lease, const char *bpffs_dir, char *error, size_t error_len)
+{
+	struct bpf_map *map;
+	struct bpf_program *program;
+	uint32_t version;
+	int err;
+
+	memset(policy, 0, sizeof(*policy));
+	complaints_catch();
+	policy->object = bpf_object__open_file(path, NULL);
+	if (!policy->object) {
+		err = -errno;
+		snprintf(error, error_len, "The BPF object %s cannot be opened: %s.", path,
+			reason(&err));
+		return err;
+	}
+	version = object_wire_version(policy->object);
+	if (version != SEMANTOS_WIRE_VERSION) {
+		snprintf(error, error_len,
+			"The BPF object %s speaks wire format %u, this agent speaks %d; rebuild "
+			"it.",
+			path, version, SEMANTOS_WIRE_VERSION);
+		err = -EPROTO;
+		goto out_close;
+	}
+	policy->n_cpus = libbpf_num_possible_cpus();
+	map = bpf_object__find_map_by_name(policy->object, "rings");
+	err = map ? bpf_map__set_max_entries(map, (__u32)policy->n_cpus) : -EPROTO;
+	map = bpf_object__find_map_by_name(policy->object, "lease");
+	if (!err)
+		err = map ? bpf_map__reuse_fd(map, lease->map_fd) : -EPROTO;
+	/* What each CPU keeps of a device must not eat a large machine's memory: fewer devices there. */
+	map = bpf_object__find_map_by_name(policy->object, "history_cpu");
+	if (map) {
+		size_t most =
+			HISTORY_CPU_MAX_BYTES / (bpf_map__value_size(map) * (size_t)policy->n_cpus);
+
+		if (most < bpf_map__max_entries(map))
+			bpf_map__set_max_entries(map, most < 64 ? 64 : (__u32)most);
+	}
+	/* libbpf forgets the inner definition once it has made the outer map. */
+	map = bpf_object__find_map_by_name(policy->object, "inflight");
+	if (map && bpf_map__inner_map(map))
+		policy->inflight_bytes = bpf_map__value_size(bpf_map__inner_map(map));
+	else
+		err = err ? err : -EPROTO;
+	if (!err)
+		err = bpf_object__load(policy->object);
+	program = bpf_object__find_program_by_name(policy->object, "control");
+	if (!err && !program)
+		err = -EPROTO;
+	if (err) {
+		snprintf(error, error_len, "The kernel does not take the BPF object %s: %s%s%s.",
+			path, reason(&err), complaint[0] ? ": " : "", complaint);
+		goto out_close;
+	}
+	policy->control_fd = bpf_program__fd(program);
+	policy->rings_fd = bpf_object__find_map_fd_by_name(policy->object, "rings");
+	policy->counters_fd = bpf_object__find_map_fd_by_name(policy->object, "counters");
+	policy->inflight_fd = bpf_object__find_map_fd_by_name(policy->object, "inflight");
+	err = policy_tables(policy, error, error_len);
+	if (err)
+		goto out_close;
+	if (snprintf(policy->pin_dir, sizeof(policy->pin_dir), "%s/%s", bpffs_dir, name) >=
+		PATH_MAX - 32) {
+		err = -ENAMETOOLONG;
+		snprintf(error, error_len, "The path of the pins is too long.");
+		policy->pin_dir[0] = 0;
+		goto out_close;
+	}
+	err = policy_pin(policy, error, error_len);
+	if (err)
+		goto out_close;
+	return 0;
+
+out_close:
+	bpf_policy_close(policy);
+	return err;
+}
+
+int bpf_policy_attach(struct bpf_policy *policy, char *error, size_t error_len)
+{
+	struct bpf_program *program;
+
+	complaints_catch();
+	bpf_object__for_each_program(program, policy->object)
+	{
+		struct bpf_link *link;
+
+		if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL)
+			continue;
+		link = policy->n_links < BPF_POLICY_MAX_LINKS ? bpf_program__attach(program) : NULL;
+		if (!link) {
+			int err = errno ? -errno : -E2BIG;
+
+			snprintf(error, error_len, "The hook %s cannot be attached: %s%s%s.",
+				bpf_program__name(program), strerror(-err),
+				complaint[0] ? ": " : "", complaint);
+			bpf_policy_detach(policy);
+			return err;
+		}
+		policy->link[policy->n_links++] = link;
+	}
+	return 0;
+}
+
+void bpf_policy_detach(struct bpf_policy *policy)
+{
+	while (policy->n_links > 0)
+		bpf_link__destroy(policy->link[--policy->n_links]);
+}
+
+void bpf_policy_close(struct bpf_policy *policy)
+{
+	bpf_policy_detach(policy);
+	if (policy->pin_dir[0])
+		remove_dir(policy->pin_dir, 0);
+	unmap_table(policy->verdicts, sizeof(struct semantos_verdict_row), SEMANTOS_MAX_SLOTS);
+	unmap_table(policy->slots, sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS);
+	unmap_table(policy->policy, sizeof(struct semantos_policy), 1);
+	unmap_table(policy->wake, sizeof(struct semantos_wake), 1);
+	bpf_object__close(policy->object);
+	memset(policy, 0, sizeof(*policy));
+}
+
+int bpf_policy_control(const struct bpf_policy *policy, const struct semantos_control *command)
+{
+	struct semantos_control copy = *command;
+
+	return run_program(policy->control_fd, &copy, sizeof(copy));
+}
+
+int bpf_policy_inflight_set(const struct bpf_policy *policy, uint32_t slot, uint32_t entries)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "inflight", sizeof(uint32_t),
+		policy->inflight_bytes, entries, &options);
+	int err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (bpf_map_update_elem(policy->inflight_fd, &slot, &fd, BPF_ANY))
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+int64_t bpf_policy_inflight_count(const struct bpf_policy *policy, uint32_t slot)
+{
+	uint32_t *keys = calloc(INFLIGHT_CHUNK, sizeof(*keys)), chunk, at = 0;
+	uint8_t *entries = calloc(INFLIGHT_CHUNK, policy->inflight_bytes);
+	int64_t n = -1;
+	__u32 id;
+	int fd = -1, err = 0;
+
+	if (!keys || !entries || bpf_map_lookup_elem(policy->inflight_fd, &slot, &id))
+		goto out;
+	fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		goto out;
+	n = 0;
+	for (bool first = true; !err; first = false) {
+		chunk = INFLIGHT_CHUNK;
+		err = bpf_map_lookup_batch(
+			fd, first ? NULL : &at, &at, keys, entries, &chunk, NULL);
+		if (err && errno != ENOENT) {
+			n = -1;
+			break;
+		}
+		for (uint32_t i = 0; i < chunk; i++)
+			n += *(uint32_t *)(entries + (size_t)i * policy->inflight_bytes) ==
+			     2; /* BLOCK_REPORTED */
+		if (!chunk)
+			break;
+	}
+out:
+	if (fd >= 0)
+		close(fd);
+	free(entries);
+	free(keys);
+	return n;
+}
+
+int bpf_policy_counters(const struct bpf_policy *policy, struct semantos_counters *sum)
+{
+	struct semantos_counters *rows = calloc((size_t)policy->n_cpus, sizeof(*rows));
+	uint32_t zero = 0;
+	int err = 0;
+
+	memset(sum, 0, sizeof(*sum));
+	if (!rows)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(policy->counters_fd, &zero, rows))
+		err = -errno;
+	for (int cpu = 0; !err && cpu < policy->n_cpus; cpu++)
+		for (int i = 0; i < SEMANTOS_C_MAX; i++)
+			sum->count[i] += rows[cpu].count[i];
+	free(rows);
+	return err;
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * control_safety.c - what leads to the journal: settings changed, undone, quarantines lifted, policies ejected.
+ *
+ * An ejection goes loop -> guard -> here: the loop puts the policy into shadow at once and waits for nothing, the
+ * guard's thread records it and then takes the policy down as an operator would.
+ */
+#include "agent/core/core_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "agent/util/log.h"
+
+static void refuse(struct control_reply *reply, int error, const char *text)
+{
+	reply->error = error;
+	snprintf(reply->text, sizeof(reply->text), "%s", text);
+}
+
+static int parse_mode(const char *text, enum change_mode *mode)
+{
+	*mode = CHANGE_AUTO;
+	if (!text || !*text)
+		return 0;
+	for (; *mode <= CHANGE_NEVER; (*mode)++)
+		if (strcmp(text, change_mode_name(*mode)) == 0)
+			return 0;
+	return -EINVAL;
+}
+
+void control_apply(struct core *core, const struct control_knob *knob, size_t n, const char *mode,
+	const char *because, struct control_reply *reply)
+{
+	struct safety_knob copy[RECORD_KNOBS_MAX];
+	struct safety_request rq = {
+		.owner = "operator", .knob = copy, .n_knobs = n, .because = because
+	};
+
+	if (n == 0 || n > RECORD_KNOBS_MAX)
+		return refuse(reply, -EINVAL, "A change has 1 to 8 settings; nothing is changed.");
+	if (!because || !*because)
+		return refuse(reply, -EINVAL,
+			"A change needs its reason (--because); nothing is changed.");
+	if (parse_mode(mode, &rq.mode))
+		return refuse(reply, -EINVAL,
+			"The mode of a change is auto, on-breach or never; nothing is changed.");
+	for (size_t i = 0; i < n; i++) {
+		if (strlen(knob[i].name) >= RECORD_NAME_MAX ||
+			strlen(knob[i].value) >= RECORD_VALUE_MAX)
+			return refuse(reply, -EINVAL,
+				"A setting's name or value is too long; nothing is changed.");
+		copy[i] = (struct safety_knob){ knob[i].name, knob[i].value };
+	}
+	guard_apply(core->guard, &rq, reply);
+}
+
+void control_rollback(
+	struct core *core, uint64_t id, const char *because, struct control_reply *reply)
+{
+	guard_rollback(
+		core->guard, id, because && *because ? because : "the operator asked", reply);
+}
+
+void control_unquarantine(struct core *core, const char *policy, struct control_reply *reply)
+{
+	guard_unquarantine(core->guard, policy, reply);
+}
+
+void control_shutdown(struct core *core, bool upgrade, struct control_reply *reply)
+{
+	snprintf(reply->text, sizeof(reply->text),
+		"The agent ends, because the operator asked; every policy is detached%s.",
+		upgrade ? ", changes of settings stay for the next agent" : "");
+	log_info("%s", reply->text);
+	if (upgrade)
+		core_stop_for_upgrade(core);
+	else
+		core_stop(core);
+}
+
+void core_eject(void *ctx, struct policy *policy, const char *kind, const char *reason,
+	const char *evidence)
+{
+	struct core *core = ctx;
+	struct exit_record exit = { 0 };
+
+	policy_hold(policy);
+	record_text(exit.policy, sizeof(exit.policy), policy_name(policy));
+	record_text(exit.kind, sizeof(exit.kind), kind);
+	record_text(exit.reason, sizeof(exit.reason), reason);
+	record_text(exit.evidence, sizeof(exit.evidence), evidence);
+	if (!guard_eject(core->guard, &exit))
+		log_error("%s is in shadow but not taken down: too much waits for the journal.",
+			exit.policy);
+}
+
+void core_take_down(void *ctx, const char *name)
+{
+	struct core *core = ctx;
+	struct policy *policy;
+	int err;
+
+	pthread_mutex_lock(&core->change);
+	err = control_find(core, name, &policy);
+	/* somebody may have detached it, and even attached it anew, meanwhile */
+	if (!err && policy_held(policy)) {
+		err = control_take_down(core, policy);
+		if (err)
+			log_error("%s: its hooks are off, but the loop was too busy to take it "
+				  "down; detach it.",
+				name);
+		else
+			log_warn("%s: attached -> detached, because it was ejected; the kernel's "
+				 "default decides.",
+				name);
+	}
+	pthread_mutex_unlock(&core->change);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * core_internal.h - the running agent's insides, shared by core*.c and control.c alone.
+ */
+#ifndef SEMANTOS_CORE_CORE_INTERNAL_H
+#define SEMANTOS_CORE_CORE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include "agent/core/bpf_object.h"
+#include "agent/core/control.h"
+#include "agent/core/core.h"
+#include "agent/core/disk.h"
+#include "agent/core/guard.h"
+#include "agent/core/loop.h"
+#include "agent/core/policy.h"
+#include "agent/core/trainer.h"
+
+#define CORE_LEASE_RENEW_NS 25000000ULL /* three renewals within SEMANTOS_LEASE_NS */
+#define CORE_LEASE_REST \
+	4 /* renewals without a record, longer than any TTL: then nothing is decided, and it may lapse */
+/* BPF run-time statistics are on for one second in so many: turning them on and off rewrites kernel code. */
+#define CORE_STATS_EVERY_S 60
+#define CORE_STATS_FIRST_S 3
+
+struct core {
+	struct core_options options; /* every path filled in */
+	struct loop *loop;
+	struct trainer *trainer;
+	struct guard *guard;
+	atomic_bool upgrade; /* the next agent takes over what is in force */
+	struct bpf_lease lease;
+	bool lease_complained, lease_running;
+	uint32_t quiet_renewals; /* since the last record */
+	int lock_fd, signal_fd, uevent_fd, stats_fd;
+	struct loop_source *lease_timer, *tick_timer, *signal_source, *uevent_source, *rescan_timer;
+	uint64_t ticks;
+
+	pthread_mutex_t change; /* held across attach and detach: one change of the set at a time */
+	struct policy *
+		policy[CONTROL_MAX_POLICIES]; /* loop's thread, or holder of `change` for reading */
+	uint32_t n_policies;
+	struct disk *disks; /* [DISK_MAX] the last scan */
+	size_t n_disks;
+	atomic_uint_fast64_t unaccounted; /* records the audits at detach could not account for */
+	uint64_t next_tap;
+	struct timespec since;
+};
+
+void core_active(void *core); /* policy_env.active */
+void core_eject(void *core, struct policy *policy, const char *kind, const char *reason,
+	const char *evidence); /* policy_env.eject */
+void core_take_down(void *core, const char *policy); /* guard_options.eject */
+
+/* control.c, with `change` held: hooks off, out of the loop, audited, closed. 0 or -errno of loop_call(). */
+int control_take_down(struct core *core, struct policy *policy);
+/* Find a policy on the loop's thread; -ENOENT. */
+int control_find(struct core *core, const char *name, struct policy **policy);
+struct policy *core_policy(struct core *core, const char *name); /* NULL when not attached */
+
+#endif

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * evaluate.c - predictions wait here for their outcome; judged pairs stand in a sliding window.
+ *
+ * Both tables are allocated once. A prediction may stand in any of the WAYS places its request id hashes to; when all
+ * are taken the oldest is the one whose outcome will hardly come: it is overwritten and counted as lost, so an insert
+ * and a lookup cost the same few loads for ever. One thread per evaluator; nothing here decides what to do.
+ */
+#include "agent/core/evaluate.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/infer/score.h"
+
+#define WAYS 8 /* places a prediction may stand in: one or two cache lines */
+#define AWAITING_MIN 4096 /* more reads than that are never in flight and undelivered at once */
+#define WINDOW_MIN 256
+#define WINDOW_MAX 65536
+
+struct awaiting {
+	uint64_t request_id; /* 0 = free */
+	uint32_t born; /* for "oldest": counts predictions, compared by difference */
+	float score;
+	uint32_t pending_pages;
+	uint8_t cls;
+};
+
+struct judged {
+	float score, pending_pages;
+	uint8_t cls, slow;
+	uint8_t in_force; /* class in force at issue, or SEMANTOS_CLASS_DEFAULT */
+};
+
+struct evaluator {
+	uint32_t window, n, next;
+	uint32_t sets; /* of WAYS places each, a power of two */
+	uint32_t born;
+	uint64_t evaluated, lost;
+	struct awaiting *awaiting; /* [sets][WAYS] */
+	struct judged *judged; /* [window] */
+	float *column; /* [window], working memory of evaluator_score() */
+	uint8_t *label; /* [window], likewise */
+};
+
+struct evaluator *evaluator_new(uint32_t window)
+{
+	struct evaluator *evaluator;
+
+	if (window < WINDOW_MIN || window > WINDOW_MAX || window & (window - 1)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	evaluator = calloc(1, sizeof(*evaluator));
+	if (!evaluator)
+		return NULL;
+	evaluator->window = window;
+	evaluator->sets = (window > AWAITING_MIN ? window : AWAITING_MIN) / WAYS;
+	evaluator->awaiting = calloc((size_t)evaluator->sets * WAYS, sizeof(struct awaiting));
+	evaluator->judged = calloc(window, sizeof(struct judged));
+	evaluator->column = calloc(window, sizeof(float));
+	evaluator->label = calloc(window, 1);
+	if (evaluator->awaiting && evaluator->judged && evaluator->column && evaluator->label)
+		return evaluator;
+	evaluator_free(evaluator);
+	errno = ENOMEM;
+	return NULL;
+}
+
+void evaluator_free(struct evaluator *evaluator)
+{
+	if (!evaluator)
+		return;
+	free(evaluator->awaiting);
+	free(evaluator->judged);
+	free(evaluator->column);
+	free(evaluator->label);
+	free(evaluator);
+}
+
+/* First of the WAYS places of this id. Fibonacci hashing: ids are a sequence number above a CPU number. */
+static struct awaiting *places(const struct evaluator *evaluator, uint64_t request_id)
+{
+	uint64_t hash = request_id * 0x9e3779b97f4a7c15ULL;
+
+	return &evaluator->awaiting[(hash >> 32 & (evaluator->sets - 1)) * WAYS];
+}
+
+void evaluator_predicted(struct evaluator *evaluator, const struct semantos_block_record *request,
+	float score, uint8_t cls)
+{
+	struct awaiting *place = places(evaluator, request->head.request_id);
+	struct awaiting *free_place = NULL, *oldest = place, *taken = NULL;
+
+	for (int way = 0; way < WAYS; way++) {
+		struct awaiting *at = &place[way];
+
+		if (at->request_id == request->head.request_id)
+			taken = at;
+		else if (!at->request_id && !free_place)
+			free_place = at;
+		if (evaluator->born - at->born > evaluator->born - oldest->born)
+			oldest = at;
+	}
+	if (!taken)
+		taken = free_place ? free_place : oldest;
+	if (taken->request_id)
+		evaluator->lost++;
+	*taken = (struct awaiting){
+		.request_id = request->head.request_id,
+		.born = evaluator->born++,
+		.score = score,
+		.pending_pages = request->pending_pages,
+		.cls = cls,
+	};
+}
+
+bool evaluator_outcome(struct evaluator *evaluator, const struct semantos_block_record *outcome,
+	float slow_threshold_us)
+{
+	struct awaiting *place = places(evaluator, outcome->head.request_id), found;
+	int way = 0;
+
+	if (!outcome->head.request_id)
+		return false;
+	while (way < WAYS && place[way].request_id != outcome->head.request_id)
+		way++;
+	if (way == WAYS)
+		return false;
+	found = place[way];
+	place[way].request_id = 0;
+	if (outcome->head.flags & SEMANTOS_F_ERROR)
+		return false;
+	evaluator->judged[evaluator->next] = (struct judged){
+		.score = found.score,
+		.pending_pages = (float)found.pending_pages,
+		.cls = found.cls,
+		.slow = (float)outcome->latency_us >= slow_threshold_us,
+		.in_force = outcome->class_in_force,
+	};
+	evaluator->next = (evaluator->next + 1) & (evaluator->window - 1);
+	if (evaluator->n < evaluator->window)
+		evaluator->n++;
+	evaluator->evaluated++;
+	return true;
+}
+
+void evaluator_reset_window(struct evaluator *evaluator)
+{
+	memset(evaluator->awaiting, 0,
+		(size_t)evaluator->sets * WAYS * sizeof(*evaluator->awaiting));
+	evaluator->n = 0;
+	evaluator->next = 0;
+}
+
+/* Order does not matter to any score, so the ring is read from its start. */
+void evaluator_score(const struct evaluator *evaluator, struct score_view *view)
+{
+	struct score_confusion confusion = { 0 };
+	uint64_t in_force_right = 0;
+	uint32_t n = evaluator->n;
+
+	*view = (struct score_view){
+		.evaluated = evaluator->evaluated,
+		.window_rows = n,
+		.auc = NAN,
+		.auc_pending = NAN,
+		.recall = NAN,
+		.precision = NAN,
+		.accuracy = NAN,
+		.majority = NAN,
+		.slow_share = NAN,
+		.in_force_accuracy = NAN,
+	};
+	if (!n)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct judged *row = &evaluator->judged[i];
+
+		evaluator->column[i] = row->score;
+		evaluator->label[i] = row->slow;
+		confusion.tp += row->cls && row->slow;
+		confusion.fp += row->cls && !row->slow;
+		confusion.tn += !row->cls && !row->slow;
+		confusion.fn += !row->cls && row->slow;
+		if (row->in_force == SEMANTOS_CLASS_DEFAULT)
+			continue;
+		view->in_force_rows++;
+		in_force_right += (row->in_force != 0) == row->slow;
+	}
+	view->auc = score_auc(evaluator->column, evaluator->label, n);
+	for (uint32_t i = 0; i < n; i++)
+		evaluator->column[i] = evaluator->judged[i].pending_pages;
+	view->auc_pending = score_auc(evaluator->column, evaluator->label, n);
+	view->recall = score_recall(confusion);
+	view->precision = score_precision(confusion);
+	view->accuracy = score_accuracy(confusion);
+	view->majority = score_majority_accuracy(evaluator->label, n);
+	view->slow_share = (double)(confusion.tp + confusion.fn) / n;
+	if (view->in_force_rows)
+		view->in_force_accuracy = (double)in_force_right / (double)view->in_force_rows;
+}
+
+uint64_t evaluator_lost(const struct evaluator *evaluator)
+{
+	return evaluator->lost;
+}
+
+bool evaluator_below_floor(const struct evaluator *evaluator, double floor_auc, uint32_t min_rows,
+	char *why, size_t why_len)
+{
+	struct score_view view;
+
+	if (min_rows > evaluator->window)
+		min_rows = evaluator->window;
+	if (!evaluator->n || evaluator->n < min_rows)
+		return false;
+	evaluator_score(evaluator, &view);
+	/* One class only: nothing was ranked, so nothing speaks against the model. NaN compares false. */
+	if (view.auc < floor_auc) {
+		snprintf(why, why_len,
+			"over the last %u judged reads its AUC is %.2f, below the floor of %.2f",
+			evaluator->n, view.auc, floor_auc);
+		return true;
+	}
+	if (view.auc < view.auc_pending) {
+		snprintf(why, why_len,
+			"over the last %u judged reads its AUC is %.2f, below the %.2f of pending "
+			"pages alone",
+			evaluator->n, view.auc, view.auc_pending);
+		return true;
+	}
+	return false;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * evaluate.h - compares each prediction with what really happened, per request id.
+ *
+ * Fixed memory: a table of predictions awaiting their outcome and a sliding window of judged ones. A prediction whose
+ * outcome never comes is overwritten and counted; nothing grows. One evaluator per device, used by one thread.
+ */
+#ifndef SEMANTOS_CORE_EVALUATE_H
+#define SEMANTOS_CORE_EVALUATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "agent/core/control.h"
+#include "bpf/wire.h"
+
+struct evaluator;
+
+/* window: judged rows kept (power of two, 256..65536). NULL with errno ENOMEM or EINVAL. */
+struct evaluator *evaluator_new(uint32_t window);
+void evaluator_free(struct evaluator *evaluator); /* accepts NULL */
+
+/* A read was predicted: score on the model's scale, cls its class. */
+void evaluator_predicted(struct evaluator *evaluator, const struct semantos_block_record *request,
+	float score, uint8_t cls);
+
+/*
+ * The outcome: slow = latency_us >= slow_threshold_us. True when a prediction of this request was waiting and the
+ * pair now stands in the window. An error outcome is dropped from the table and never judged.
+ */
+bool evaluator_outcome(struct evaluator *evaluator, const struct semantos_block_record *outcome,
+	float slow_threshold_us);
+
+/* Forget all (a new model): counters `evaluated` go on, the window is emptied. */
+void evaluator_reset_window(struct evaluator *evaluator);
+
+/* Scores of the window. O(window log window): called at most once a second. */
+void evaluator_score(const struct evaluator *evaluator, struct score_view *view);
+uint64_t evaluator_lost(
+	const struct evaluator *evaluator); /* predictions whose outcome never came */
+
+/*
+ * Sliding-window test against the floor: true once when at least `min_rows` were judged and the AUC lies below
+ * `floor_auc` or below the AUC of pending pages alone; *why gets one sentence.
+ */
+bool evaluator_below_floor(const struct evaluator *evaluator, double floor_auc, uint32_t min_rows,
+	char *why, size_t why_len);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * policy.h - one attached policy: its BPF object, its rings, its devices.
+ *
+ * Opening and closing load and free BPF and may take long: any thread, no two at once for one policy. Everything
+ * between policy_join() and policy_leave() belongs to the loop's thread.
+ */
+#ifndef SEMANTOS_CORE_POLICY_H
+#define SEMANTOS_CORE_POLICY_H
+
+#include "agent/core/bpf_object.h"
+#include "agent/core/control.h"
+#include "agent/core/core.h"
+#include "agent/core/disk.h"
+#include "agent/core/loop.h"
+#include "agent/core/manifest.h"
+#include "agent/core/trainer.h"
+
+struct policy;
+
+struct policy_env {
+	struct loop *loop;
+	struct trainer *trainer;
+	const struct bpf_lease *lease;
+	const struct core_options *options;
+	/* Records are flowing: decisions may be made, so the lease must live. Called at every drain that found some. */
+	void (*active)(void *ctx);
+	/*
+	 * The policy's object misbehaves: it decides no more and must be taken down. From policy_tick(), at most once.
+	 * reason is half a sentence; may be NULL.
+	 */
+	void (*eject)(void *ctx, struct policy *policy, const char *kind, const char *reason,
+		const char *evidence);
+	void *active_ctx; /* of both */
+};
+
+/* Load the policy of this manifest, nothing attached. NULL with one sentence and *err = -errno. */
+struct policy *policy_open(const struct policy_env *env, const struct manifest *manifest,
+	enum semantos_mode mode, uint32_t canary_percent, int *err, char *error, size_t error_len);
+void policy_close(struct policy *policy); /* accepts NULL; after policy_leave() if it had joined */
+
+int policy_join(struct policy *policy, char *error,
+	size_t error_len); /* rings into the loop, slots filled */
+int policy_attach(struct policy *policy, char *error,
+	size_t error_len); /* hooks on; any thread, after join */
+void policy_detach(struct policy *policy); /* hooks off; any thread */
+void policy_leave(struct policy *policy); /* what is still in the rings is taken, devices end */
+
+/*
+ * After policy_detach() and policy_leave(): the conservation law of bpf/wire.h. Number of records it cannot account
+ * for, which must be 0; the sentence is logged when it is not.
+ */
+uint64_t policy_audit(struct policy *policy);
+
+const char *policy_name(const struct policy *policy);
+
+/* Compare the slots with the disks there are now: new ones join, gone or replaced ones leave. */
+void policy_sync_disks(struct policy *policy, const struct disk *disks, size_t n);
+void policy_tick(struct policy *policy); /* once a second */
+/* From here on it is in shadow and stays there: it is about to be taken down. */
+void policy_hold(struct policy *policy);
+bool policy_held(const struct policy *policy);
+int policy_set_mode(struct policy *policy, enum semantos_mode mode, uint32_t canary_percent,
+	struct control_reply *reply);
+void policy_use_model(struct policy *policy, const char *device, const void *bytes, size_t n_bytes,
+	struct control_reply *reply);
+int policy_view(
+	struct policy *policy, bool lease_alive, struct policy_view *view); /* 0 or -ENOMEM */
+
+uint64_t policy_tap_start(struct policy *policy, uint64_t id, const char *device, uint64_t max_rows,
+	control_sink *sink, void *ctx, struct control_reply *reply);
+bool policy_tap_stop(struct policy *policy, uint64_t id); /* false: no such tap here */
+
+#endif

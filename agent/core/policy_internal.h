@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * policy_internal.h - the insides of a policy, shared by policy*.c alone.
+ */
+#ifndef SEMANTOS_CORE_POLICY_INTERNAL_H
+#define SEMANTOS_CORE_POLICY_INTERNAL_H
+
+#include <time.h>
+#include "agent/core/device.h"
+#include "agent/core/drain.h"
+#include "agent/core/policy.h"
+#include "agent/core/ring.h"
+
+#define POLICY_RING_MOST (1u << 20)
+#define POLICY_RING_LEAST (256u << 10)
+#define POLICY_RINGS_BYTES \
+	(64u << 20) /* all CPUs together, unless POLICY_RING_LEAST asks for more */
+#define POLICY_WAKE_EVERY 256 /* while we are awake a producer wakes us at every n-th record only */
+#define POLICY_LAST_DRAINS 64 /* rounds in which the rings are emptied at detach */
+#define POLICY_LOOKS 4 /* devices whose scores are looked at in one second */
+#define POLICY_BAD_RECORDS \
+	64 /* within a second, of another version, size or slot: its object is broken */
+#define POLICY_MAX_TAPS 8
+#define POLICY_MAX_UNSUPPORTED 16
+#define POLICY_DECIDES 1024 /* drain times kept for percentiles, a power of two */
+
+struct policy_tap {
+	uint64_t id;
+	uint32_t slot;
+	uint64_t left;
+	control_sink *sink;
+	void *ctx;
+};
+
+struct policy {
+	struct policy_env env;
+	struct manifest manifest;
+	struct learn_recipe recipe;
+	struct bpf_policy bpf;
+	enum semantos_mode mode;
+	uint32_t canary_percent;
+	char state_dir[PATH_MAX];
+
+	struct ring_reader *reader;
+	struct drain *drain;
+
+	struct device *device[SEMANTOS_MAX_SLOTS]; /* by slot */
+	uint32_t n_slots; /* highest used slot + 1 */
+	uint32_t next_look; /* slot whose turn it is */
+	struct disk unsupported[POLICY_MAX_UNSUPPORTED];
+	uint32_t n_unsupported;
+	struct policy_tap tap[POLICY_MAX_TAPS];
+
+	float decide_us[POLICY_DECIDES];
+	uint64_t n_decides;
+	uint64_t
+		abandoned; /* requests in flight when their device left: their outcomes never come */
+	uint64_t gone_batches, gone_stored, gone_stale; /* of devices that left */
+	uint64_t refused_before; /* bad records up to the last tick */
+	bool held; /* ejected, and about to be taken down */
+	struct timespec since;
+};
+
+int policy_push_row(struct policy *policy); /* mode, TTL and budget into the kernel's row */
+
+#endif

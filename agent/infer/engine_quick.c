@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * engine_quick.c - prepares the 8-bit twin of a ReLU net and answers batches with it; the products are in quick_lanes.c.
+ *
+ * Weights are rounded to 8 bits with one scale an output; inputs are exact; hidden numbers get one scale a row and
+ * block. A score is off by something like a random walk over the weights' roundings, so proportional to the length of
+ * the row: the factor is measured at prepare time against the float engine and kept with a margin. Rows whose score is
+ * nearer to the threshold than that are computed again in floats.
+ */
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/infer/quick.h"
+#include "agent/infer/random.h"
+
+#define CALIBRATION_ROWS 4096
+#define MARGIN 1.5 /* on the largest error seen: about six deviations */
+
+void quick_free(struct quick_plan *quick)
+{
+	if (!quick)
+		return;
+	for (size_t l = 0; l < MODEL_MAX_LAYERS; l++) {
+		free(quick->layer[l].weight);
+		free(quick->layer[l].scale);
+		free(quick->layer[l].start);
+	}
+	free(quick->score_weight);
+	free(quick);
+}
+
+static bool suitable(const struct infer_plan *plan)
+{
+	if (plan->n_layers < 2 || !plan->score.weight || plan->score.activation != MODEL_LINEAR)
+		return false;
+	for (uint32_t l = 0; l + 1 < plan->n_layers; l++)
+		if (plan->layer[l].activation != MODEL_RELU || plan->layer[l].inputs > 1024)
+			return false;
+	/* Below that the turning and rounding of inputs costs more than it saves. */
+	return (size_t)plan->layer[0].inputs * plan->layer[0].outputs >= 2048;
+}
+
+/* The scale of an output: its largest weight becomes 127. 1 when all are zero. */
+static float scale_of(const struct packed_layer *layer, size_t output)
+{
+	float largest = 0;
+
+	for (size_t i = 0; i < layer->inputs; i++)
+		largest = fmaxf(largest, fabsf(layer->weight[i * layer->padded + output]));
+	return largest > 0 ? largest / 127 : 1;
+}
+
+static int pack(struct quick_layer *to, const struct packed_layer *layer)
+{
+	int8_t *at;
+
+	to->inputs = layer->inputs;
+	to->outputs = layer->outputs;
+	to->groups = (layer->inputs + 3) / 4;
+	to->weight = aligned_alloc(64, (to->groups * layer->padded * 4 + 63) / 64 * 64);
+	to->scale = gemm_alloc(layer->padded);
+	to->start = gemm_alloc(layer->padded);
+	if (!to->weight || !to->scale || !to->start)
+		return -ENOMEM;
+	at = to->weight;
+	for (size_t first = 0; first < layer->outputs; first += QUICK_TILE) {
+		size_t n =
+			layer->outputs - first < QUICK_TILE ? layer->outputs - first : QUICK_TILE;
+
+		for (size_t g = 0; g < to->groups; g++)
+			for (size_t o = first; o < first + n; o++)
+				for (size_t i = 4 * g; i < 4 * g + 4; i++)
+					*at++ = i < layer->inputs
+							? (int8_t)lrintf(
+								  layer->weight[i * layer->padded +
+										o] /
+								  scale_of(layer, o))
+							: 0;
+	}
+	for (size_t o = 0; o < layer->outputs; o++) {
+		to->scale[o] = scale_of(layer, o);
+		to->start[o] = layer->bias[o];
+	}
+	return 0;
+}
+
+/* Rows of several kinds: dense digits, mostly zeros, small, and up to the largest input there may be. */
+static void draw(struct random_state *random, size_t at, float *row, size_t width)
+{
+	static const uint32_t limits[] = { 10, 10, 4, 128 };
+
+	for (size_t i = 0; i < width; i++) {
+		uint64_t word = random_u64(random);
+
+		row[i] = (float)((word >> 32) % limits[at % 4]);
+		if (at % 4 == 1 && word % 3)
+			row[i] = 0;
+	}
+}
+
+static int calibrate(struct infer_plan *plan, struct quick_plan *quick)
+{
+	struct infer_scratch *scratch;
+	float *rows = malloc(QUICK_ROWS * plan->inputs * sizeof(float));
+	struct random_state random = random_seed(1);
+	double worst = 0;
+
+	plan->quick = quick;
+	quick->near = 0;
+	scratch = infer_scratch_new(plan);
+	for (size_t done = 0; rows && scratch && done < CALIBRATION_ROWS; done += QUICK_ROWS) {
+		float quickly[QUICK_ROWS], exactly[QUICK_ROWS];
+
+		for (size_t r = 0; r < QUICK_ROWS; r++)
+			draw(&random, done / QUICK_ROWS, rows + r * plan->inputs, plan->inputs);
+		quick_run(plan, scratch, rows, QUICK_ROWS, quickly);
+		plan->engine->run(plan, scratch, rows, QUICK_ROWS, NULL, exactly);
+		for (size_t r = 0; r < QUICK_ROWS; r++) {
+			double length = 1, error = fabs((double)quickly[r] - exactly[r]);
+
+			for (size_t i = 0; i < plan->inputs; i++)
+				length += rows[r * plan->inputs + i] * rows[r * plan->inputs + i];
+			worst = fmax(worst, error * error / length);
+		}
+	}
+	plan->quick = NULL;
+	quick->near = (float)(MARGIN * MARGIN * worst);
+	infer_scratch_free(scratch);
+	free(rows);
+	return rows && scratch ? 0 : -ENOMEM;
+}
+
+struct quick_plan *quick_prepare(const struct infer_plan *plan)
+{
+	struct infer_plan trial = *plan;
+	struct quick_plan *quick;
+	int err = -ENOMEM;
+
+	if (!suitable(plan)) {
+		errno = 0;
+		return NULL;
+	}
+	quick = calloc(1, sizeof(*quick));
+	if (!quick)
+		return NULL;
+	quick->n_layers = plan->n_layers - 1;
+	quick->score_weight = gemm_alloc(plan->layer[plan->n_layers - 1].inputs);
+	if (!quick->score_weight)
+		goto fail;
+	for (size_t l = 0; l < quick->n_layers; l++) {
+		err = pack(&quick->layer[l], &plan->layer[l]);
+		if (err)
+			goto fail;
+		if (quick->most_groups < quick->layer[l].groups)
+			quick->most_groups = quick->layer[l].groups;
+	}
+	memcpy(quick->score_weight, plan->score.weight,
+		plan->layer[plan->n_layers - 1].inputs * sizeof(float));
+	/* The first layer starts from its rounded bias; its scale is positive, so it may wait behind the ReLU. */
+	for (size_t o = 0; o < quick->layer[0].outputs; o++) {
+		float start = rintf(quick->layer[0].start[o] / quick->layer[0].scale[o]);
+
+		/* With inputs up to 127 and 1,024 of them sums stay below 2^25; so must this. */
+		if (!(fabsf(start) < 0x1p29f)) {
+			quick_free(quick);
+			errno = 0;
+			return NULL;
+		}
+		quick->layer[0].start[o] = start;
+		if (quick->n_layers == 1)
+			quick->score_weight[o] *= quick->layer[0].scale[o];
+	}
+	err = calibrate(&trial, quick);
+	if (!err)
+		return quick;
+fail:
+	quick_free(quick);
+	errno = -err;
+	return NULL;
+}
+
+size_t quick_scratch_bytes(const struct quick_plan *quick)
+{
+	/* the rows as bytes and turned, and hidden numbers as bytes */
+	return QUICK_ROWS * 4 * (2 * (quick->most_groups + 8));
+}
+
+/*
+ * As infer_error_bound(), with what rounding to 8 bits adds: of every weight, and half a step of a layer's hidden
+ * numbers, whose largest decides the step. The worst case, far above what is seen.
+ */
+float quick_error_bound(const struct infer_plan *plan, float x_max)
+{
+	const double u = FLT_EPSILON / 2;
+	const struct packed_layer *last = &plan->layer[plan->n_layers - 1];
+	double *size = calloc(4 * plan->widest, sizeof(double)), *memory = size;
+	double *err = size + plan->widest, *next_size = err + plan->widest,
+	       *next_err = next_size + plan->widest, *swap, bound = 0, step = 0;
+
+	if (!size)
+		return INFINITY;
+	for (uint32_t i = 0; i < plan->inputs; i++)
+		size[i] = fabs((double)x_max);
+	for (uint32_t l = 0; l + 1 < plan->n_layers; l++) {
+		const struct packed_layer *layer = &plan->layer[l];
+		double largest = 0;
+
+		for (size_t o = 0; o < layer->outputs; o++) {
+			float scale = plan->quick->layer[l].scale[o];
+			double magnitude = fabs((double)layer->bias[o]), more = l ? 0 : scale;
+
+			for (size_t i = 0; i < layer->inputs; i++) {
+				double w = layer->weight[i * layer->padded + o];
+				double rounded = rint(w / scale) * scale;
+
+				magnitude += fabs(w) * (size[i] + err[i]);
+				more += fabs(w) * err[i] + fabs(rounded) * step +
+					(fabs(w - rounded) + scale * 1e-5) *
+						(size[i] + err[i] + step);
+			}
+			next_size[o] = magnitude;
+			next_err[o] = more + (layer->inputs + 8) * u * (magnitude + more);
+			largest = fmax(largest, next_size[o] + next_err[o]);
+		}
+		step = largest / 255 * 0.51;
+		swap = size;
+		size = next_size;
+		next_size = swap;
+		swap = err;
+		err = next_err;
+		next_err = swap;
+	}
+	for (size_t i = 0; i < last->inputs; i++)
+		bound += fabs((double)plan->score.weight[i]) *
+			 (err[i] + (last->inputs + 8) * u * (size[i] + err[i]));
+	bound += 4 * u * fabs((double)plan->score.bias);
+	free(memory);
+	return nextafterf((float)bound, INFINITY);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * engine_quick.h - the 8-bit twin of a float plan (AVX-512 VNNI); for agent/infer only.
+ *
+ * Scores only, ReLU nets only, rows of whole numbers 0..127 only (decimal digits are): everything else, and every row
+ * whose score lies near the decision threshold, is answered by the float engine of the same plan.
+ */
+#ifndef SEMANTOS_INFER_ENGINE_QUICK_H
+#define SEMANTOS_INFER_ENGINE_QUICK_H
+
+#include "agent/infer/engine.h"
+
+#define QUICK_LEAST_ROWS 8 /* fewer are answered one by one in floats */
+
+/*
+ * The twin of a packed float plan, or NULL with errno 0 where there is none (shape, activation), ENOMEM. How near is
+ * near is measured here, on rows drawn from a fixed seed.
+ */
+struct quick_plan *quick_prepare(const struct infer_plan *plan);
+void quick_free(struct quick_plan *quick); /* accepts NULL */
+size_t quick_scratch_bytes(const struct quick_plan *quick);
+
+/* n >= 1. Returns how many rows were answered in floats because their score was near the threshold. */
+size_t quick_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
+	size_t n, float *scores);
+
+/* Largest error of a score not recomputed, see infer_error_bound(); INFINITY when out of memory. */
+float quick_error_bound(const struct infer_plan *plan, float x_max);
+
+#endif

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vector_math.h - exponential and its relatives for vectors of any width; for agent/infer only.
+ *
+ * Included inside a target section after `vf` (floats), `vi` (int32 of as many lanes), vf_larger() and vf_smaller() are
+ * defined; the last two return their second argument when either is NaN. No table, no branch; NaN stays NaN.
+ */
+
+/*
+ * e^x for |x| <= 87, clamped outside; relative error below 2 ulp. x = n ln 2 + r with |r| <= ln 2 / 2; the Taylor
+ * series to the seventh power leaves 5.2e-9 there; ln 2 is split so that n ln 2 is exact to 36 bits.
+ */
+static inline __attribute__((always_inline)) vf vf_exp(vf x)
+{
+	const float to_integer = 0x1.8p23f; /* adding it rounds to a whole number */
+	vf n, r, sum;
+	vi exponent;
+
+	x = vf_larger((vf){ 0 } - 87.0f, vf_smaller((vf){ 0 } + 87.0f, x));
+	n = (x * 0x1.715476p+0f + to_integer) - to_integer;
+	r = x - n * 0x1.62e4p-1f;
+	r = r - n * 0x1.7f7d1cp-20f;
+	sum = r * (1.0f / 5040) + 1.0f / 720;
+	sum = sum * r + 1.0f / 120;
+	sum = sum * r + 1.0f / 24;
+	sum = sum * r + 1.0f / 6;
+	sum = sum * r + 0.5f;
+	sum = sum * r + 1.0f;
+	sum = sum * r + 1.0f;
+	exponent = (__builtin_convertvector(n, vi) + 127) << 23;
+	return sum * (vf)exponent;
+}
+
+/* Absolute error at most 4 * 2^-24. */
+static inline __attribute__((always_inline)) vf vf_sigmoid(vf x)
+{
+	return 1.0f / (1.0f + vf_exp(-x));
+}
+
+/* Absolute error at most 8 * 2^-24: what an LSTM cell needs, not what a small argument could have. */
+static inline __attribute__((always_inline)) vf vf_tanh(vf x)
+{
+	return 2.0f * vf_sigmoid(2.0f * x) - 1.0f;
+}

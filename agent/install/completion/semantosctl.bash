@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for semantosctl: commands, their options, attached policies, disks, modes. Asks the agent only
+# for policy names, and waits one second at most.
+
+_semantosctl_policies()
+{
+	semantosctl list --timeout 1 2>/dev/null | awk 'NR > 1 && $2 ~ /^(shadow|canary:|enforce)/ { print $1 }'
+}
+
+_semantosctl_folders()
+{
+	local conf
+	for conf in /usr/lib/semantos/policies/*/policy.conf; do
+		[[ -e $conf ]] && basename "$(dirname "$conf")"
+	done
+}
+
+_semantosctl()
+{
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+	local commands="probe status list attach detach mode stats capture train replay model shutdown
+		apply rollback unquarantine history explain audit recover"
+	local command="" sub="" nth=0 i words=""
+	COMPREPLY=()
+
+	# "canary:7" is three words to bash: only its beginning is completed
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		case ${COMP_WORDS[i]} in
+		--socket|--timeout|--because|--dir|--mode|--device|--rows|--duration|--interval|--count|--root|--policy-path|-o|--output|--model)
+			((i++)) ;;
+		-*) ;;
+		*)
+			if [[ -z $command ]]; then
+				command=${COMP_WORDS[i]}
+			elif [[ $command == model && -z $sub ]]; then
+				sub=${COMP_WORDS[i]}
+			else
+				((nth++))
+			fi ;;
+		esac
+	done
+
+	case $prev in
+	--socket|-o|--output|--model)
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+	--root|--policy-path)
+		mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+	--mode)
+		words="shadow canary: enforce"
+		[[ $command != apply ]] || words="auto on-breach never"
+		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"); return ;;
+	--device)
+		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/block 2>/dev/null)" -- "$cur"); return ;;
+	--from)
+		mapfile -t COMPREPLY < <(compgen -W "linnos-csv keras safetensors" -- "$cur"); return ;;
+	--encoder)
+		mapfile -t COMPREPLY < <(compgen -W "linnos-digits heimdall latency-ages" -- "$cur"); return ;;
+	--labeler)
+		mapfile -t COMPREPLY < <(compgen -W "inflection percentile-85" -- "$cur"); return ;;
+	--timeout|--because|--rows|--duration|--interval|--count)
+		return ;;
+	esac
+
+	if [[ -z $command ]]; then
+		words="$commands --json --socket --timeout --help --version"
+	elif [[ $cur == -* ]]; then
+		words="--json --help"
+		case $command in
+		status|list|detach|mode) words+=" --socket --timeout" ;;
+		shutdown) words+=" --socket --timeout --upgrade" ;;
+		apply) words+=" --socket --timeout --mode --because" ;;
+		rollback) words+=" --socket --timeout --because --dir" ;;
+		unquarantine) words+=" --socket --timeout --dir" ;;
+		history|explain|audit) words+=" --dir" ;;
+		recover) words+=" --dir --force" ;;
+		attach) words+=" --socket --timeout --mode" ;;
+		stats) words+=" --socket --timeout --watch --interval --count" ;;
+		capture) words+=" --socket --timeout --device --rows --duration --output" ;;
+		probe) words+=" --root --policy-path" ;;
+		train) words+=" --output --encoder --labeler --hidden --outputs --epochs --batch --learning-rate
+			--slow-weight --seed --margin --name --device" ;;
+		replay) words+=" --model --margin --device" ;;
+		model)
+			case $sub in
+			use) words+=" --socket --timeout" ;;
+			import) words+=" --output --from --name --encoder --activations --decision
+				--slow-threshold" ;;
+			esac ;;
+		esac
+	else
+		case $command,$sub,$nth in
+		attach,,0|unquarantine,,0) words=$(_semantosctl_folders) ;;
+		status,,0|stats,,0|detach,,0|mode,,0|capture,,0|model,use,0) words=$(_semantosctl_policies) ;;
+		mode,,1) words="shadow canary: enforce" ;;
+		model,,0) words="use show import" ;;
+		model,use,1) words=$(ls /sys/block 2>/dev/null) ;;
+		train,*|replay,*|model,*) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+		esac
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	[[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == canary: ]] && compopt -o nospace 2>/dev/null
+	return 0
+}
+
+complete -F _semantosctl semantosctl

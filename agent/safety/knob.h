@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * knob.h - one way to read and write a kernel setting; nothing else in the project opens one for writing.
+ *
+ * A knob is named by kind and place: sysctl:vm.swappiness, sysfs:block/vda/queue/read_ahead_kb,
+ * cgroup:system.slice/x.service/memory.high, blkra:vda (BLKRASET, in 512-byte sectors). Only knobs with a row in
+ * knob_table.c exist here: the row holds type, range and what else a write changes. Paths stay below their folder,
+ * symbolic links included. Any thread, one at a time per struct knob. Who may write what is safety.h's business.
+ */
+#ifndef SEMANTOS_SAFETY_KNOB_H
+#define SEMANTOS_SAFETY_KNOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "agent/safety/journal.h"
+#include "agent/safety/record.h"
+
+enum knob_kind { KNOB_SYSCTL, KNOB_SYSFS, KNOB_CGROUP, KNOB_BLKRA };
+
+enum knob_type {
+	KNOB_INT, /* a decimal number in [min, max], a multiple of step */
+	KNOB_INT_OR_MAX, /* the same, or the word max */
+	KNOB_CHOICE, /* one of the words the kernel lists, the one in force in [brackets] */
+};
+
+struct knob_def {
+	const char *pattern; /* glob over the whole name */
+	enum knob_type type;
+	int64_t min, max;
+	int64_t step; /* 0 = any */
+	int64_t round; /* the kernel may answer with a number at most so far from the one written */
+	const char *choices; /* KNOB_CHOICE: words allowed, between spaces */
+	const char *
+		partner; /* last part of the name of the knob that a write here sets to 0, and back */
+};
+
+struct knob {
+	int fd;
+	enum knob_kind kind;
+	const struct knob_def *def;
+	bool fake; /* below another root than /: a plain file, cut to the length written */
+};
+
+/* The row of this knob, or NULL: such a knob is not offered. */
+const struct knob_def *knob_find(const char *name);
+
+/* Is this a name, and this a value it may be given? 0; -ENOENT: no row; -EINVAL; -ERANGE. One sentence in error. */
+int knob_check(const char *name, const char *value, struct safety_error *error);
+
+/*
+ * root: "" or "/" = the machine; otherwise a folder that holds proc/sys, sys, sys/fs/cgroup and dev. 0, or -errno:
+ * -ENOENT when it is not there, -EXDEV or -ELOOP when the path leads out of its folder.
+ */
+int knob_open(struct knob *knob, const char *root, const char *name, bool write,
+	struct safety_error *error);
+void knob_close(struct knob *knob); /* accepts one that is not open (fd < 0) */
+
+/* The value in force, without blanks at its ends; for a choice the word in brackets. 0 or -errno; -E2BIG: too long. */
+int knob_read(const struct knob *knob, char value[RECORD_VALUE_MAX]);
+
+/* What the kernel answered: 0 or -errno. Whether it did it is told by knob_read(). */
+int knob_write(const struct knob *knob, const char *value);
+
+/* Do both say the same to the kernel? "0x10" and "16" do. */
+bool knob_same(const char *a, const char *b);
+/* Is `got` what the kernel may answer after `put` was written? */
+bool knob_took(const struct knob_def *def, const char *put, const char *got);
+
+/* Name of the coupled knob into out[RECORD_NAME_MAX]; false: there is none. */
+bool knob_partner(const char *name, char *out);
+/* Names of one and the same setting give the same key: blkra:vda is sysfs:block/vda/queue/read_ahead_kb. */
+void knob_key(const char *name, char *out);
+/* How a person would write it: `echo 60 > /proc/sys/vm/swappiness`. */
+void knob_command(const char *name, const char *value, char *out, size_t size);
+
+#endif

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * knob_table.c - every knob that may be changed, with type, range and coupling. A new knob is one row here.
+ *
+ * Ranges are the kernel's own (Documentation/admin-guide/sysctl/vm.rst, Documentation/ABI/stable/sysfs-block,
+ * Documentation/admin-guide/cgroup-v2.rst), made narrower where the ends are known to hurt. Constant.
+ */
+#include "agent/safety/knob.h"
+
+#include <fnmatch.h>
+#include <stddef.h>
+
+#define MIB (1024LL * 1024)
+#define TIB (MIB * MIB)
+#define PAGE 4096
+
+static const struct knob_def table[] = {
+	{ "sysctl:vm.swappiness", KNOB_INT, .min = 0, .max = 200 },
+	{ "sysctl:vm.vfs_cache_pressure", KNOB_INT, .min = 1, .max = 1000 },
+	{ "sysctl:vm.watermark_scale_factor", KNOB_INT, .min = 1, .max = 3000 },
+	{ "sysctl:vm.page-cluster", KNOB_INT, .min = 0, .max = 8 },
+	{ "sysctl:vm.dirty_expire_centisecs", KNOB_INT, .min = 100, .max = 60000 },
+	{ "sysctl:vm.dirty_writeback_centisecs", KNOB_INT, .min = 0, .max = 60000 },
+	/* of a ratio and its bytes one is in force and the other reads 0 */
+	{ "sysctl:vm.dirty_ratio", KNOB_INT, .min = 1, .max = 100, .partner = "dirty_bytes" },
+	{ "sysctl:vm.dirty_bytes", KNOB_INT, .min = MIB, .max = TIB, .partner = "dirty_ratio" },
+	{ "sysctl:vm.dirty_background_ratio", KNOB_INT, .min = 1, .max = 100,
+		.partner = "dirty_background_bytes" },
+	{ "sysctl:vm.dirty_background_bytes", KNOB_INT, .min = MIB, .max = TIB,
+		.partner = "dirty_background_ratio" },
+	/* in whole pages */
+	{ "sysfs:block/*/queue/read_ahead_kb", KNOB_INT, .min = 0, .max = 65536, .step = 4 },
+	{ "blkra:*", KNOB_INT, .min = 0, .max = 131072, .step = 8 },
+	{ "sysfs:block/*/queue/nr_requests", KNOB_INT, .min = 4, .max = 10240 },
+	{ "sysfs:block/*/queue/rq_affinity", KNOB_INT, .min = 0, .max = 2 },
+	{ "sysfs:block/*/queue/wbt_lat_usec", KNOB_INT, .min = 0, .max = 10000000 },
+	{ "sysfs:block/*/queue/scheduler", KNOB_CHOICE, .choices = " none mq-deadline kyber bfq " },
+	{ "sysfs:kernel/mm/transparent_hugepage/enabled", KNOB_CHOICE,
+		.choices = " always madvise never " },
+	{ "sysfs:kernel/mm/transparent_hugepage/defrag", KNOB_CHOICE,
+		.choices = " always defer defer+madvise madvise never " },
+	{ "cgroup:*/cpu.weight", KNOB_INT, .min = 1, .max = 10000 },
+	{ "cgroup:*/memory.low", KNOB_INT_OR_MAX, .min = 0, .max = TIB, .round = PAGE },
+	{ "cgroup:*/memory.high", KNOB_INT_OR_MAX, .min = MIB, .max = TIB, .round = PAGE },
+	{ "cgroup:*/cgroup.freeze", KNOB_INT, .min = 0, .max = 1 },
+};
+
+const struct knob_def *knob_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+		if (fnmatch(table[i].pattern, name, FNM_NOESCAPE) == 0)
+			return &table[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * look.c - reading what was done: history, one change explained, and the audit of the whole chain.
+ *
+ * Changes nothing and takes no lock, so it runs beside an agent; a record being written then looks torn and is left
+ * out. Any thread.
+ */
+#include "agent/safety/safety.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include "agent/safety/book.h"
+#include "agent/safety/knob.h"
+
+#define MAX_SEGMENTS 64
+
+/* Numbers of the archived segments, ascending; how many. */
+static size_t list_segments(int dir_fd, unsigned long long number[MAX_SEGMENTS])
+{
+	struct dirent **names;
+	size_t out = 0;
+	int n = scandirat(dir_fd, ".", &names, NULL, alphasort);
+
+	for (int i = 0; i < n; i++) {
+		unsigned long long value = 0;
+		char name[40];
+
+		if (strncmp(names[i]->d_name, JOURNAL_NAME ".", sizeof(JOURNAL_NAME)) == 0)
+			value = strtoull(names[i]->d_name + sizeof(JOURNAL_NAME), NULL, 10);
+		snprintf(name, sizeof(name), JOURNAL_ARCHIVE_NAME, value);
+		if (value > 0 && out < MAX_SEGMENTS && strcmp(name, names[i]->d_name) == 0)
+			number[out++] = value;
+		free(names[i]);
+	}
+	if (n >= 0)
+		free(names);
+	return out;
+}
+
+typedef int segment_fn(void *ctx, const struct journal_scan *scan, int err);
+
+/* Every segment, oldest first, through `visit`; after each, `segment` decides whether to go on. */
+static int walk(const char *dir, journal_visit *visit, segment_fn *segment, void *ctx,
+	struct safety_error *error)
+{
+	unsigned long long number[MAX_SEGMENTS];
+	int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
+	struct journal_scan scan;
+	size_t n;
+
+	if (dir_fd < 0) {
+		err = -errno;
+		safety_say(error, "the journal's folder %.200s cannot be opened: %s", dir,
+			strerror(-err));
+		return err;
+	}
+	n = list_segments(dir_fd, number);
+	for (size_t i = 0; i <= n && !err; i++) {
+		char name[40] = JOURNAL_NAME;
+
+		if (i < n)
+			snprintf(name, sizeof(name), JOURNAL_ARCHIVE_NAME, number[i]);
+		err = journal_scan_file(dir_fd, name, visit, ctx, &scan, error);
+		if (err == -ENOENT && i < n) {
+			err = 0; /* pruned meanwhile */
+			continue;
+		}
+		err = segment(ctx, &scan, err);
+	}
+	close(dir_fd);
+	return err;
+}
+
+struct history {
+	journal_visit *visit;
+	void *ctx;
+	uint64_t segment;
+	bool again; /* an interrupted rotation leaves a segment under two names */
+};
+
+static int history_record(void *ctx, const struct record *record)
+{
+	struct history *h = ctx;
+
+	if (record->kind == RECORD_START) {
+		h->again = record->segment == h->segment;
+		h->segment = record->segment;
+	}
+	if (h->again)
+		return 0;
+	return h->visit(h->ctx, record);
+}
+
+static int history_segment(void *ctx, const struct journal_scan *scan, int err)
+{
+	(void)ctx;
+	(void)scan;
+	return err;
+}
+
+int safety_history(const char *dir, journal_visit *visit, void *ctx, struct safety_error *error)
+{
+	struct history h = { .visit = visit, .ctx = ctx };
+
+	return walk(dir, history_record, history_segment, &h, error);
+}
+
+struct explain {
+	uint64_t id;
+	struct change change;
+	char *out;
+	size_t size, len;
+};
+
+__attribute__((format(printf, 2, 3))) static void put(struct explain *e, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	if (e->len + 1 >= e->size)
+		return;
+	va_start(args, fmt);
+	n = vsnprintf(e->out + e->len, e->size - e->len, fmt, args);
+	va_end(args);
+	e->len += n > 0 ? (size_t)n : 0;
+	if (e->len >= e->size)
+		e->len = e->size - 1;
+}
+
+static int explain_record(void *ctx, const struct record *record)
+{
+	struct explain *e = ctx;
+	time_t seconds = (time_t)(record->stamp.real_ns / 1000000000ULL);
+	char when[32] = "";
+	struct tm tm;
+
+	if (record->kind != RECORD_CHANGE || record->change.id != e->id)
+		return 0;
+	/* the first record of a segment repeats open changes */
+	if (e->change.id && e->change.state == record->change.state)
+		return 0;
+	e->change = record->change;
+	if (gmtime_r(&seconds, &tm))
+		strftime(when, sizeof(when), "%F %T UTC", &tm);
+	put(e, "  %s  %s%s%s\n", when, change_state_name(e->change.state),
+		e->change.why[0] ? ": " : "", e->change.why);
+	return 0;
+}
+
+int safety_explain(const char *dir, uint64_t id, char *out, size_t size, struct safety_error *error)
+{
+	struct explain *e = calloc(1, sizeof(*e));
+	int err;
+
+	if (!e) {
+		safety_say(error, "there is no memory left to read the journal");
+		return -ENOMEM;
+	}
+	e->id = id;
+	e->out = out;
+	e->size = size;
+	put(e, "steps:\n");
+	err = safety_history(dir, explain_record, e, error);
+	if (!err && !e->change.id) {
+		safety_say(
+			error, "the journal has no change %llu (any more)", (unsigned long long)id);
+		err = -ENOENT;
+	}
+	if (err)
+		goto out;
+	put(e, "what: %s\nmode: %s\n", e->change.sentence, change_mode_name(e->change.mode));
+	if (e->change.evidence[0])
+		put(e, "evidence: %s\n", e->change.evidence);
+	if (e->change.expected[0])
+		put(e, "expected: %s\n", e->change.expected);
+	if (e->change.observed[0])
+		put(e, "observed: %s\n", e->change.observed);
+	if (!change_open(&e->change))
+		goto out;
+	put(e, "undo: semantosctl rollback %llu, or by hand:\n", (unsigned long long)id);
+	for (uint64_t k = 0; k < e->change.n_knobs; k++) {
+		char command[512];
+
+		/* of a coupled pair the one that reads 0 follows from the other */
+		if (e->change.n_knobs > 1 && knob_same(e->change.knob[k].original, "0") &&
+			knob_find(e->change.knob[k].name) &&
+			knob_find(e->change.knob[k].name)->partner)
+			continue;
+		knob_command(e->change.knob[k].name, e->change.knob[k].original, command,
+			sizeof(command));
+		put(e, "  %s\n", command);
+	}
+out:
+	free(e);
+	return err;
+}
+
+struct audit {
+	struct safety_audit *result;
+	struct safety_error *error;
+	struct book *book;
+	struct journal_scan before;
+};
+
+static int audit_record(void *ctx, const struct record *record)
+{
+	struct audit *a = ctx;
+
+	/* a segment under two names says the same twice, which changes nothing */
+	return book_add(a->book, record);
+}
+
+static int audit_segment(void *ctx, const struct journal_scan *scan, int err)
+{
+	struct audit *a = ctx;
+
+	if (err)
+		return err;
+	if (a->before.records > 0 && scan->segment == a->before.segment)
+		return 0;
+	a->result->segments++;
+	a->result->records += scan->records;
+	a->result->torn |= scan->torn;
+	/* what a silent agent still wrote into a segment that had been taken over stands beyond the new one's beginning */
+	if (a->before.records > 0 && scan->segment == a->before.segment + 1 &&
+		scan->first_seq == a->before.last_seq + 1 &&
+		memcmp(scan->before, a->before.last, SHA256_BYTES) != 0) {
+		safety_say(a->error,
+			"segment %llu of the journal does not follow from the one before it; one "
+			"of the two was "
+			"replaced",
+			(unsigned long long)scan->segment);
+		return -EBADMSG;
+	}
+	if (a->before.records > 0 && scan->first_seq > a->before.last_seq + 1) {
+		safety_say(a->error,
+			"records %llu to %llu of the journal are missing before segment %llu",
+			(unsigned long long)a->before.last_seq + 1,
+			(unsigned long long)scan->first_seq - 1, (unsigned long long)scan->segment);
+		return -EBADMSG;
+	}
+	a->before = *scan;
+	return 0;
+}
+
+static bool reads_as_left(const struct change *change, const char *root)
+{
+	for (uint64_t k = 0; k < change->n_knobs; k++) {
+		char live[RECORD_VALUE_MAX];
+		struct knob knob;
+		int err = knob_open(&knob, root, change->knob[k].name, false, NULL);
+
+		if (!err) {
+			err = knob_read(&knob, live);
+			knob_close(&knob);
+		}
+		if (err || !knob_same(live, change->knob[k].readback))
+			return false;
+	}
+	return true;
+}
+
+int safety_audit(
+	const char *dir, const char *root, struct safety_audit *result, struct safety_error *error)
+{
+	struct audit a = { .result = result, .error = error, .book = book_new() };
+	int err;
+
+	memset(result, 0, sizeof(*result));
+	if (!a.book) {
+		safety_say(error, "there is no memory left to read the journal");
+		return -ENOMEM;
+	}
+	err = walk(dir, audit_record, audit_segment, &a, error);
+	for (size_t i = 0; !err && i < a.book->n_changes; i++) {
+		if (!change_open(a.book->change[i]))
+			continue;
+		result->open++;
+		result->differs += !reads_as_left(a.book->change[i], root ? root : "");
+	}
+	book_free(a.book);
+	return err;
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * undo.c - compares, writes back, looks again; knob by knob, the last one written first, coupled ones together.
+ *
+ * Must never write over a value that is neither ours nor the old one. Any thread.
+ */
+#include "agent/safety/undo.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum stand { STAND_BACK, STAND_OURS, STAND_THEIRS };
+enum result { RESULT_NOTHING, RESULT_RESTORED, RESULT_THEIRS, RESULT_GONE, RESULT_FAILED };
+
+struct undo {
+	struct change *change;
+	const char *root;
+	char live[RECORD_KNOBS_MAX][RECORD_VALUE_MAX];
+	struct knob knob[RECORD_KNOBS_MAX];
+	unsigned int count[RESULT_FAILED + 1];
+	int err;
+	char text[RECORD_TEXT_MAX];
+	size_t len;
+};
+
+__attribute__((format(printf, 2, 3))) static void tell(struct undo *u, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	if (u->len + 3 >= sizeof(u->text))
+		return;
+	if (u->len > 0)
+		u->len += (size_t)snprintf(u->text + u->len, sizeof(u->text) - u->len, "; ");
+	va_start(args, fmt);
+	n = vsnprintf(u->text + u->len, sizeof(u->text) - u->len, fmt, args);
+	va_end(args);
+	u->len += n > 0 ? (size_t)n : 0;
+	if (u->len >= sizeof(u->text))
+		u->len = sizeof(u->text) - 1;
+}
+
+static enum stand compare(const struct undo *u, size_t k)
+{
+	const struct change_knob *want = &u->change->knob[k];
+	const char *live = u->live[k];
+
+	if (knob_same(live, want->original))
+		return STAND_BACK;
+	if (want->readback[0])
+		return knob_same(live, want->readback) ? STAND_OURS : STAND_THEIRS;
+	/* stopped between writing and reading back: what the write would have led to is ours */
+	if (want->intended[0])
+		return knob_took(u->knob[k].def, want->intended, live) ? STAND_OURS : STAND_THEIRS;
+	return knob_same(live, "0") ? STAND_OURS : STAND_THEIRS;
+}
+
+/* Read both and say how they stand together: one foreign value makes the pair foreign. */
+static int look(struct undo *u, const size_t pair[2], size_t n, enum stand *stand)
+{
+	*stand = STAND_BACK;
+	for (size_t i = 0; i < n; i++) {
+		int err = knob_read(&u->knob[pair[i]], u->live[pair[i]]);
+		enum stand one;
+
+		if (err)
+			return err;
+		one = compare(u, pair[i]);
+		*stand = one > *stand ? one : *stand;
+	}
+	return 0;
+}
+
+static void tell_theirs(struct undo *u, const size_t pair[2], size_t n, const char *when)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct change_knob *want = &u->change->knob[pair[i]];
+
+		if (compare(u, pair[i]) != STAND_THEIRS)
+			continue;
+		tell(u,
+			"%s reads %s, neither the old value %s nor ours %s: somebody else changed "
+			"it%s, so it is "
+			"left alone",
+			want->name, u->live[pair[i]], want->original,
+			want->readback[0] ? want->readback : want->intended, when);
+	}
+}
+
+/* Of two coupled knobs the one that was in force; writing it sets the other to 0. */
+static size_t which(const struct undo *u, const size_t pair[2], size_t n)
+{
+	return n == 2 && knob_same(u->change->knob[pair[0]].original, "0") ? pair[1] : pair[0];
+}
+
+static enum result undo_open_pair(
+	struct undo *u, const size_t pair[2], size_t n, unsigned int *written)
+{
+	size_t k = which(u, pair, n);
+	const struct change_knob *want = &u->change->knob[k];
+	char before[RECORD_VALUE_MAX];
+	enum stand stand;
+	int err = look(u, pair, n, &stand);
+
+	if (!err && stand == STAND_THEIRS) {
+		tell_theirs(u, pair, n, "");
+		return RESULT_THEIRS;
+	}
+	if (!err && stand == STAND_BACK)
+		return RESULT_NOTHING;
+	if (!err)
+		err = knob_write(&u->knob[k], want->original);
+	if (err)
+		goto failed;
+	strcpy(before, u->live[k]);
+	if (written)
+		(*written)++;
+	err = look(u, pair, n, &stand);
+	if (err)
+		goto failed;
+	if (stand == STAND_BACK) {
+		tell(u, "%s %s -> %s", want->name, before, want->original);
+		return RESULT_RESTORED;
+	}
+	if (stand == STAND_THEIRS) {
+		tell_theirs(u, pair, n, " while it was being restored");
+		return RESULT_THEIRS;
+	}
+	err = -EIO; /* the kernel took the value and did nothing */
+failed:
+	u->err = err;
+	tell(u, "%s cannot be set back to %s: %s", want->name, want->original, strerror(-err));
+	return RESULT_FAILED;
+}
+
+static bool is_gone(int err)
+{
+	return err == -ENOENT || err == -ENODEV || err == -ENXIO;
+}
+
+static enum result undo_pair(struct undo *u, const size_t pair[2], size_t n, unsigned int *written)
+{
+	enum result result = RESULT_FAILED;
+	struct safety_error error;
+	size_t n_open = 0;
+
+	for (; n_open < n; n_open++) {
+		size_t k = pair[n_open];
+		int err = knob_open(&u->knob[k], u->root, u->change->knob[k].name, true, &error);
+
+		if (is_gone(err)) {
+			tell(u, "%s is gone", u->change->knob[k].name);
+			result = RESULT_GONE;
+			goto out;
+		}
+		if (err) {
+			u->err = err;
+			tell(u, "%.300s", error.text);
+			goto out;
+		}
+	}
+	result = undo_open_pair(u, pair, n, written);
+out:
+	while (n_open-- > 0)
+		knob_close(&u->knob[pair[n_open]]);
+	return result;
+}
+
+/* The knob coupled with k in this change, or k itself. */
+static size_t coupled(const struct change *change, size_t k)
+{
+	char partner[RECORD_NAME_MAX];
+
+	for (size_t i = 0; knob_partner(change->knob[k].name, partner) && i < change->n_knobs;
+		i++) {
+		if (strcmp(change->knob[i].name, partner) == 0)
+			return i;
+	}
+	return k;
+}
+
+int change_undo(struct change *change, const char *root, const char *boot_id, const char *because,
+	unsigned int *written)
+{
+	struct undo u = { .change = change, .root = root };
+
+	if (boot_id[0] && change->begun.boot_id[0] && strcmp(boot_id, change->begun.boot_id) != 0) {
+		change->state = CHANGE_LEFT_ALONE;
+		record_text(change->why, sizeof(change->why),
+			"the machine was started anew since, and the change went with the kernel "
+			"it was made "
+			"in, so nothing is left to undo");
+		return 0;
+	}
+	for (size_t k = change->n_knobs; k-- > 0;) {
+		size_t pair[2] = { k, coupled(change, k) };
+
+		if (pair[1] > k) /* already done, with the other one */
+			continue;
+		u.count[undo_pair(&u, pair, pair[1] == k ? 1 : 2, written)]++;
+	}
+	if (u.count[RESULT_FAILED] == 0) {
+		bool left = u.count[RESULT_THEIRS] > 0 ||
+			    (u.count[RESULT_GONE] > 0 && u.count[RESULT_RESTORED] == 0 &&
+				    u.count[RESULT_NOTHING] == 0);
+
+		change->state = left ? CHANGE_LEFT_ALONE : CHANGE_ROLLED_BACK;
+		if (u.len == 0)
+			tell(&u, "the old values stand already");
+	}
+	tell(&u, "because %s", because);
+	record_text(change->why, sizeof(change->why), u.text);
+	return u.count[RESULT_FAILED] ? u.err : 0;
+}

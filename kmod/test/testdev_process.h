@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * testdev_process.h - the random process behind a test disk's latency: when it is slow, and how long a read takes.
+ *
+ * Owns the truth a predictor is judged against. Integers only; it reads no clock and takes no lock: the caller gives
+ * the time, and holds the disk's lock.
+ */
+#ifndef SEMANTOS_TESTDEV_PROCESS_H
+#define SEMANTOS_TESTDEV_PROCESS_H
+
+#include <linux/log2.h>
+#include <linux/time64.h>
+#include <linux/types.h>
+
+enum model { MEMORY, IID, FIXED };
+static const char *const model_names[] = { "memory", "iid", "fixed" };
+
+struct spec {
+	enum model model;
+	u32 fast_us, slow_us, fast_ms, slow_ms, slow_ppm, jitter_pct, write_us, mb, backed;
+	u32 depth, queues, seed;
+};
+
+struct process {
+	struct spec spec;
+	u64 period_rng, draw_rng; /* apart, so that the periods do not depend on the load */
+	u64 period_end_ns;
+	bool slow;
+	u64 reads, slow_reads, periods;
+};
+
+/* splitmix64 (Steele, Lea and Flood, OOPSLA'14): any seed will do, also neighbours. */
+static inline u32 draw(u64 *rng)
+{
+	u64 z = (*rng += 0x9e3779b97f4a7c15ULL);
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return (z ^ z >> 31) >> 32;
+}
+
+/* An exponential draw: mean * -ln(u). The logarithm is taken to base 2 in 1/65536, exact to 0.01. */
+static inline u64 draw_exponential(u64 *rng, u64 mean_ns)
+{
+	u32 u = draw(rng) | 1, whole = ilog2(u);
+	u64 fraction = ((u64)u << (31 - whole) & 0x7fffffff) >> 15;
+	u64 log =
+		((u64)whole << 16) + fraction + (fraction * (65536 - fraction) * 344 / 1000 >> 16);
+	u64 nats = ((32ULL << 16) - log) * 45426 >> 16; /* ln 2 in 1/65536 */
+
+	return (mean_ns >> 8) * nats >> 8;
+}
+
+static inline u64 period_ns(struct process *p)
+{
+	return draw_exponential(
+		&p->period_rng, (p->slow ? p->spec.slow_ms : p->spec.fast_ms) * (u64)NSEC_PER_MSEC);
+}
+
+/* How long a read issued at `now` takes, in ns. `now` may not run backwards. */
+static inline u64 process_read_ns(struct process *p, u64 now)
+{
+	const struct spec *s = &p->spec;
+	bool slow = false;
+	u64 ns, spread;
+
+	if (s->model == MEMORY) {
+		/* Every period is drawn, also those without I/O: 2 ms is the least mean, so this ends soon. */
+		while (now >= p->period_end_ns) {
+			p->slow = !p->slow;
+			p->periods++;
+			p->period_end_ns += period_ns(p) + 1;
+		}
+		slow = p->slow;
+	} else if (s->model == IID) {
+		slow = (u64)draw(&p->draw_rng) * 1000000 >> 32 < s->slow_ppm;
+	}
+	p->reads++;
+	p->slow_reads += slow;
+	ns = (slow ? s->slow_us : s->fast_us) * (u64)NSEC_PER_USEC;
+	spread = ns * s->jitter_pct / 100;
+	return ns - spread + (2 * spread * (draw(&p->draw_rng) >> 16) >> 16);
+}
+
+/* Begin in a fast period at `now`. */
+static inline void process_start(struct process *p, const struct spec *spec, u64 now)
+{
+	p->spec = *spec;
+	p->period_rng = (u64)spec->seed << 32;
+	p->draw_rng = ~p->period_rng;
+	p->period_end_ns = now + period_ns(p);
+}
+
+#endif

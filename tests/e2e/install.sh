@@ -1,0 +1,48 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# install.sh - `make install DESTDIR=` puts every file where docs/building.md says, the unit is one systemd accepts,
+# and `make uninstall` leaves nothing behind. Writes only to a temporary folder.
+# timeout: 300
+
+set -euo pipefail
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+fail() { echo "$*"; exit 1; }
+
+make -s install DESTDIR="$dir" PREFIX=/opt/semantos
+root=$dir/opt/semantos
+for file in sbin/semantos-agent bin/semantosctl include/semantos/wire.h lib/systemd/system/semantos-agent.service \
+	lib/sysusers.d/semantos.conf lib/tmpfiles.d/semantos.conf lib/semantos/policies/linnos/policy.conf \
+	lib/semantos/policies/linnos/linnos.bpf.o; do
+	[[ -s $root/$file ]] || fail "$file was not installed"
+done
+[[ -x $root/sbin/semantos-agent && -x $root/bin/semantosctl ]] || fail "the programs cannot be executed"
+[[ ! -e $root/lib/semantos/policies/template ]] || fail "the template was installed as a policy"
+"$root/bin/semantosctl" --version >/dev/null || fail "the installed semantosctl does not run"
+
+unit=$root/lib/systemd/system/semantos-agent.service
+grep -q '^ExecStart=/opt/semantos/sbin/semantos-agent ' "$unit" || fail "the unit does not start the installed agent"
+if command -v systemd-analyze >/dev/null; then
+	# It looks for the program where the unit says, so point it at the copy; man pages are not on its path.
+	sed -e "s|/opt/semantos|$root|" -e '/^Documentation=/d' "$unit" >"$dir/semantos-agent.service"
+	said=$(systemd-analyze verify "$dir/semantos-agent.service" 2>&1 | grep -F semantos-agent.service || true)
+	[[ -z $said ]] || fail "systemd does not accept the unit: $said"
+	systemd-analyze security --offline=true --threshold=25 "$dir/semantos-agent.service" >/dev/null ||
+		fail "the unit is less confined than an exposure of 2.5"
+fi
+
+# Groups and folders, made in an empty root.
+if command -v systemd-sysusers >/dev/null && command -v systemd-tmpfiles >/dev/null; then
+	mkdir -p "$dir/empty/etc"
+	systemd-sysusers --root="$dir/empty" "$root/lib/sysusers.d/semantos.conf" >/dev/null 2>&1
+	for group in semantos semantos-admin; do
+		grep -q "^$group:" "$dir/empty/etc/group" || fail "the group $group was not made"
+	done
+	systemd-tmpfiles --root="$dir/empty" --create "$root/lib/tmpfiles.d/semantos.conf"
+	[[ -d $dir/empty/run/semantos && -d $dir/empty/var/lib/semantos ]] || fail "the agent's folders were not made"
+fi
+
+make -s uninstall DESTDIR="$dir" PREFIX=/opt/semantos
+left=$(find "$root" -type f -printf '%P ')
+[[ -z $left ]] || fail "uninstall left behind: $left"

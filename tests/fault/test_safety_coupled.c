@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * test_safety_coupled.c - dirty_ratio and dirty_bytes, where writing one sets the other to 0: the pair comes back as it
+ * was, whichever of the two was in force, and wherever the agent is killed.
+ *
+ * The fake root's files do not know each other, so after each write of the child the test does what the kernel does.
+ *
+ * timeout: 120
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "tests/fault/steps.h"
+#include "tests/unit/safety_root.h"
+
+static struct fake f;
+
+/* A change of `name` to `value`, then its rollback; or recovery. */
+struct work {
+	const char *name, *value;
+	bool rollback, recover;
+};
+
+static int operate(void *arg)
+{
+	const struct work *work = arg;
+	struct safety_report report;
+	struct safety_error error;
+	struct safety *s;
+	uint64_t id;
+
+	if (work->recover) {
+		steps_begin();
+		return safety_recover(&f.options, &report, &error) ? 1 : 0;
+	}
+	if (safety_open(&s, &f.options, &report, &error))
+		return 2;
+	steps_begin();
+	if (change_one(s, "tuner", CHANGE_AUTO, work->name, work->value, &id, &error)) {
+		fprintf(stderr, "%s\n", error.text);
+		return 3;
+	}
+	if (work->rollback && safety_rollback(s, id, "a test ends", NULL, &error))
+		return 4;
+	return 0;
+}
+
+struct kernel {
+	long kill_at; /* -1 = never */
+	int other; /* the knob just written: 1 = bytes, 2 = ratio */
+};
+
+/* The kernel's part: after a write that was carried out, the other one reads 0. */
+static enum step_action couple(void *ctx, struct step *step)
+{
+	struct kernel *k = ctx;
+
+	if (step->before && step->call == SYS_pwrite64)
+		k->other = step_on(step, "/dirty_bytes")   ? 1
+			   : step_on(step, "/dirty_ratio") ? 2
+							   : 0;
+	if (!step->before && step->call == SYS_pwrite64 && k->other) {
+		file_put(f.root, k->other == 1 ? DIRTY_RATIO_FILE : DIRTY_BYTES_FILE, "0\n");
+		k->other = 0;
+	}
+	return step->n == k->kill_at ? STEP_KILL : STEP_GO_ON;
+}
+
+static void begin_anew(const char *ratio, const char *bytes)
+{
+	dir_remove(f.dir);
+	fake_reset_knobs(&f);
+	file_put(f.root, DIRTY_RATIO_FILE, ratio);
+	file_put(f.root, DIRTY_BYTES_FILE, bytes);
+}
+
+static void pair(struct work *work, const char *ratio, const char *bytes)
+{
+	struct work recover = { .recover = true };
+	long n, steps;
+
+	for (n = 0;; n++) {
+		struct kernel kernel = { .kill_at = n };
+		int status;
+
+		begin_anew(ratio, bytes);
+		status = steps_run(operate, work, couple, &kernel, &steps);
+		if (WIFEXITED(status)) {
+			assert_int_equal(status, 0);
+			if (!work->rollback) {
+				assert_true(file_is(f.root, DIRTY_BYTES_FILE, work->value));
+				assert_true(file_is(f.root, DIRTY_RATIO_FILE, "0"));
+			}
+		}
+		kernel = (struct kernel){ .kill_at = -1 };
+		assert_int_equal(steps_run(operate, &recover, couple, &kernel, &(long){ 0 }), 0);
+		if (!file_is(f.root, DIRTY_RATIO_FILE, ratio) ||
+			!file_is(f.root, DIRTY_BYTES_FILE, bytes))
+			fail_msg("killed at stop %ld: the pair is not as it was", n);
+		if (WIFEXITED(status))
+			break;
+	}
+	print_message(
+		"%s: killed at each of %ld stops, the pair came back every time\n", work->name, n);
+}
+
+static void test_ratio_was_in_force(void **state)
+{
+	struct work work = { DIRTY_BYTES, "104857600", false, false };
+
+	(void)state;
+	pair(&work, "20", "0");
+	work.rollback = true;
+	pair(&work, "20", "0");
+}
+
+static void test_bytes_were_in_force(void **state)
+{
+	struct work work = { DIRTY_RATIO, "40", true, false };
+
+	(void)state;
+	pair(&work, "0", "209715200");
+	work = (struct work){ DIRTY_BYTES, "104857600", false, false };
+	pair(&work, "0", "209715200");
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_make(&f);
+	f.options.clock = NULL;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	dir_remove(f.root);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_ratio_was_in_force),
+		cmocka_unit_test(test_bytes_were_in_force) };
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

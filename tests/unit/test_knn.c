@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * test_knn.c - the nearest neighbours are those of measuring every row, by every engine: random rows, whole numbers full
+ * of ties, outliers, rows far from the origin, widths and counts that fill no panel.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/infer/knn.h"
+#include "agent/infer/random.h"
+
+#define QUERIES 23
+
+struct kind {
+	const char *name;
+	size_t n, width, k;
+	float spread, centre;
+	int whole; /* numbers are whole, in 0..whole-1 */
+	bool outlier;
+};
+
+static const struct kind kinds[] = {
+	{ "LAKE's size", 4096, 128, 16, 1, 0, 0, false },
+	{ "ties", 500, 3, 16, 1, 0, 3, false },
+	{ "all equal", 200, 5, 64, 1, 0, 1, false },
+	{ "one row", 1, 1, 1, 1, 0, 0, false },
+	{ "a row more than a panel", 65, 7, 1, 1, 0, 0, false },
+	{ "all of them", 63, 30, 63, 1, 0, 0, false },
+	{ "more than the filter takes", 300, 9, 100, 1, 0, 0, false },
+	{ "an outlier", 1000, 33, 5, 1, 0, 0, true },
+	{ "far from the origin", 1000, 17, 5, 1, 1000, 0, false },
+	{ "very far from it", 1000, 17, 5, 1, 1e6f, 0, false },
+	{ "tiny", 300, 12, 5, 1e-20f, 0, 0, false },
+	{ "huge", 300, 12, 5, 1e14f, 0, 0, false },
+};
+#define N_KINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+static float *draw(const struct kind *kind, size_t n, uint64_t seed)
+{
+	struct random_state random = random_seed(seed);
+	float *rows = malloc(n * kind->width * sizeof(float));
+
+	assert_non_null(rows);
+	for (size_t i = 0; i < n * kind->width; i++)
+		rows[i] = kind->whole ? (float)random_below(&random, (uint64_t)kind->whole)
+				      : kind->centre +
+						kind->spread * (float)(random_unit(&random) +
+								       random_unit(&random) +
+								       random_unit(&random) - 1.5);
+	if (kind->outlier)
+		rows[n * kind->width / 2] = 1e5f;
+	return rows;
+}
+
+struct measured {
+	double distance;
+	uint32_t index;
+};
+
+static int nearer(const void *a, const void *b)
+{
+	const struct measured *x = a, *y = b;
+
+	if (x->distance != y->distance)
+		return x->distance < y->distance ? -1 : 1;
+	return x->index < y->index ? -1 : 1;
+}
+
+static void check(const struct kind *kind, const char *engine)
+{
+	float *rows = draw(kind, kind->n, 1), *queries = draw(kind, QUERIES, 2);
+	uint32_t *labels = malloc(kind->n * sizeof(*labels));
+	struct measured *all = malloc(kind->n * sizeof(*all));
+	struct knn_neighbour *found = calloc(QUERIES * kind->k, sizeof(*found));
+	struct knn_scratch *scratch;
+	struct knn_set *set;
+
+	assert_true(labels && all && found);
+	for (size_t r = 0; r < kind->n; r++)
+		labels[r] = (uint32_t)(r * 7 % 13);
+	/* A query may be a reference, or far from all of them. */
+	memcpy(queries + kind->width, rows + kind->n / 2 * kind->width,
+		kind->width * sizeof(float));
+	memset(queries + 2 * kind->width, 0, kind->width * sizeof(float));
+	for (size_t i = 0; i < kind->width; i++)
+		queries[3 * kind->width + i] *= 9;
+	setenv("SEMANTOS_INFER", engine, 1);
+	set = knn_new(rows, labels, kind->n, kind->width);
+	unsetenv("SEMANTOS_INFER");
+	scratch = knn_scratch_new(set);
+	assert_true(set && scratch);
+	assert_int_equal(knn_search(set, scratch, queries, QUERIES, kind->k, found), 0);
+	for (size_t q = 0; q < QUERIES; q++) {
+		for (size_t r = 0; r < kind->n; r++) {
+			all[r] = (struct measured){ 0, (uint32_t)r };
+			for (size_t i = 0; i < kind->width; i++) {
+				double d = (double)queries[q * kind->width + i] -
+					   rows[r * kind->width + i];
+
+				all[r].distance += d * d;
+			}
+		}
+		qsort(all, kind->n, sizeof(*all), nearer);
+		for (size_t i = 0; i < kind->k; i++) {
+			const struct knn_neighbour *at = &found[q * kind->k + i];
+
+			assert_int_equal(at->index, all[i].index);
+			assert_int_equal(at->label, labels[at->index]);
+			assert_true(
+				fabs(at->distance - all[i].distance) <= 1e-13 * all[i].distance);
+		}
+	}
+	print_message("  %s by %s: %.1f of %zu measured for a query\n", kind->name, knn_engine(set),
+		(double)knn_measured(scratch) / QUERIES, kind->n);
+	knn_scratch_free(scratch);
+	knn_free(set);
+	free(rows);
+	free(queries);
+	free(labels);
+	free(all);
+	free(found);
+}
+
+static void neighbours_are_those_of_measuring_all(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_KINDS; i++) {
+		check(&kinds[i], "scalar");
+		check(&kinds[i], "avx512-vnni");
+	}
+}
+
+static void the_vote_is_the_commonest_label(void **state)
+{
+	static const struct knn_neighbour found[] = { { 0, 5, 0 }, { 1, 3, 1 }, { 2, 3, 2 },
+		{ 3, 5, 3 }, { 4, 9, 4 }, { 5, 3, 5 } };
+
+	(void)state;
+	assert_int_equal(knn_vote(found, 1), 5);
+	assert_int_equal(knn_vote(found, 3), 3);
+	assert_int_equal(knn_vote(found, 4), 5);
+	assert_int_equal(knn_vote(found, 6), 3);
+}
+
+static void wrong_calls_are_refused(void **state)
+{
+	float rows[] = { 1, 2, 3 }, bad[] = { NAN }, large[] = { 1e20f };
+	struct knn_neighbour found[4];
+	struct knn_scratch *scratch;
+	struct knn_set *set;
+
+	(void)state;
+	assert_null(knn_new(rows, NULL, 0, 1));
+	assert_int_equal(errno, EINVAL);
+	assert_null(knn_new(rows, NULL, 1, 0));
+	assert_null(knn_new(bad, NULL, 1, 1));
+	assert_null(knn_new(large, NULL, 1, 1));
+	set = knn_new(rows, NULL, 3, 1);
+	scratch = knn_scratch_new(set);
+	assert_int_equal(knn_search(set, scratch, rows, 1, 4, found), -EINVAL);
+	assert_int_equal(knn_search(set, scratch, rows, 1, 0, found), -EINVAL);
+	assert_int_equal(knn_search(set, scratch, bad, 1, 1, found), -EINVAL);
+	assert_int_equal(knn_search(set, scratch, rows, 0, 1, found), 0);
+	knn_scratch_free(scratch);
+	knn_scratch_free(NULL);
+	knn_free(set);
+	knn_free(NULL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(neighbours_are_those_of_measuring_all),
+		cmocka_unit_test(the_vote_is_the_commonest_label),
+		cmocka_unit_test(wrong_calls_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * test_lstm.c - LSTM stacks agree with a double-precision reference by every engine: probabilities, the likeliest class,
+ * one-hot and dense inputs, widths that fill no vector, any number of sequences.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/infer/lstm.h"
+#include "agent/infer/random.h"
+
+static const char *const engines[] = { "scalar", "avx512", "avx512-bf16" };
+
+struct shape {
+	uint32_t n_layers, widths[4], steps, classes; /* widths: inputs, units of each layer */
+	size_t n;
+};
+
+static const struct shape shapes[] = {
+	{ 2, { 621, 256, 256 }, 6, 621, 30 }, /* Kleio */
+	{ 1, { 1, 1 }, 1, 1, 3 },
+	{ 1, { 7, 5 }, 3, 2, 26 },
+	{ 3, { 33, 17, 40, 9 }, 5, 31, 49 },
+};
+#define N_SHAPES (sizeof(shapes) / sizeof(shapes[0]))
+
+static float *draw(struct random_state *random, size_t n, double spread)
+{
+	float *values = malloc(n * sizeof(*values));
+
+	assert_non_null(values);
+	for (size_t i = 0; i < n; i++)
+		values[i] = (float)((2 * random_unit(random) - 1) * spread);
+	return values;
+}
+
+/* Uniform within +-sqrt(6 / (in + out)), the usual start of training, times four so that gates open and close. */
+static struct lstm_model make(const struct shape *shape)
+{
+	struct random_state random = random_seed(shape->steps);
+	struct lstm_model model = {
+		.n_layers = shape->n_layers, .steps = shape->steps, .classes = shape->classes
+	};
+	uint32_t units = 0;
+
+	for (uint32_t l = 0; l < shape->n_layers; l++) {
+		uint32_t inputs = shape->widths[l];
+
+		units = shape->widths[l + 1];
+		model.layer[l] = (struct lstm_layer){ inputs, units,
+			draw(&random, (size_t)inputs * 4 * units, 4 * sqrt(6.0 / (inputs + units))),
+			draw(&random, (size_t)units * 4 * units, 4 * sqrt(3.0 / units)),
+			draw(&random, 4 * (size_t)units, 1) };
+	}
+	model.dense = draw(
+		&random, (size_t)units * shape->classes, 4 * sqrt(6.0 / (units + shape->classes)));
+	model.dense_bias = draw(&random, shape->classes, 0.1);
+	return model;
+}
+
+static void unmake(struct lstm_model *model)
+{
+	for (uint32_t l = 0; l < model->n_layers; l++) {
+		free((void *)model->layer[l].kernel);
+		free((void *)model->layer[l].recurrent);
+		free((void *)model->layer[l].bias);
+	}
+	free((void *)model->dense);
+	free((void *)model->dense_bias);
+}
+
+#define MOST 621
+
+static double sigmoid(double x)
+{
+	return 1 / (1 + exp(-x));
+}
+
+/* x: [steps][inputs] -> probability: [classes] */
+static void reference(const struct lstm_model *model, const float *x, double *probability)
+{
+	static double in[8][MOST], out[8][MOST];
+	const struct lstm_layer *layer = model->layer;
+	double sum = 0;
+
+	for (uint32_t t = 0; t < model->steps; t++)
+		for (uint32_t i = 0; i < layer->inputs; i++)
+			in[t][i] = x[t * layer->inputs + i];
+	for (uint32_t l = 0; l < model->n_layers; l++, layer++) {
+		double cell[MOST] = { 0 }, hidden[MOST] = { 0 }, gate[4][MOST];
+		uint32_t units = layer->units;
+
+		for (uint32_t t = 0; t < model->steps; t++) {
+			for (uint32_t g = 0; g < 4; g++)
+				for (uint32_t u = 0; u < units; u++)
+					gate[g][u] = layer->bias[g * units + u];
+			for (uint32_t i = 0; i < layer->inputs; i++)
+				for (uint32_t g = 0; in[t][i] != 0 && g < 4; g++)
+					for (uint32_t u = 0; u < units; u++)
+						gate[g][u] +=
+							in[t][i] *
+							layer->kernel[(i * 4 + g) * units + u];
+			for (uint32_t i = 0; i < units; i++)
+				for (uint32_t g = 0; g < 4; g++)
+					for (uint32_t u = 0; u < units; u++)
+						gate[g][u] +=
+							hidden[i] *
+							layer->recurrent[(i * 4 + g) * units + u];
+			for (uint32_t u = 0; u < units; u++) {
+				cell[u] = sigmoid(gate[1][u]) * cell[u] +
+					  sigmoid(gate[0][u]) * tanh(gate[2][u]);
+				hidden[u] = sigmoid(gate[3][u]) * tanh(cell[u]);
+			}
+			memcpy(out[t], hidden, sizeof(hidden));
+		}
+		memcpy(in, out, sizeof(in));
+	}
+	layer--;
+	for (uint32_t c = 0; c < model->classes; c++) {
+		probability[c] = model->dense_bias[c];
+		for (uint32_t u = 0; u < layer->units; u++)
+			probability[c] +=
+				in[model->steps - 1][u] * model->dense[u * model->classes + c];
+		probability[c] = exp(probability[c]);
+		sum += probability[c];
+	}
+	for (uint32_t c = 0; c < model->classes; c++)
+		probability[c] /= sum;
+}
+
+static struct lstm_plan *prepare(const struct lstm_model *model, const char *engine)
+{
+	struct lstm_plan *plan;
+
+	setenv("SEMANTOS_INFER", engine, 1);
+	plan = lstm_prepare(model);
+	unsetenv("SEMANTOS_INFER");
+	assert_non_null(plan);
+	if (strcmp(lstm_engine(plan), engine) == 0)
+		return plan;
+	print_message("  this CPU has no %s\n", engine);
+	lstm_free(plan);
+	return NULL;
+}
+
+static void check(const struct shape *shape, const char *engine, bool one_hot)
+{
+	struct lstm_model model = make(shape);
+	struct lstm_plan *plan = prepare(&model, engine);
+	struct lstm_scratch *scratch = plan ? lstm_scratch_new(plan) : NULL;
+	struct random_state random = random_seed(5);
+	size_t n = shape->n, steps = shape->steps, inputs = shape->widths[0];
+	float *x = draw(&random, n * steps * inputs, 1);
+	uint32_t *hot = malloc(n * steps * sizeof(*hot)), *best = malloc(n * sizeof(*best));
+	float *probability = malloc(n * shape->classes * sizeof(float));
+	double worst = 0, expected[MOST];
+	size_t agree = 0;
+
+	for (size_t i = 0; i < n * steps; i++) {
+		hot[i] = (uint32_t)random_below(&random, inputs);
+		if (one_hot)
+			for (size_t k = 0; k < inputs; k++)
+				x[i * inputs + k] = k == hot[i];
+	}
+	if (plan) {
+		if (one_hot)
+			assert_int_equal(lstm_run_hot(plan, scratch, hot, n, probability, best), 0);
+		else
+			assert_int_equal(lstm_run(plan, scratch, x, n, probability, best), 0);
+		for (size_t r = 0; r < n; r++) {
+			uint32_t most = 0;
+
+			reference(&model, x + r * steps * inputs, expected);
+			for (uint32_t c = 0; c < shape->classes; c++) {
+				most = expected[c] > expected[most] ? c : most;
+				worst = fmax(worst,
+					fabs(expected[c] - probability[r * shape->classes + c]));
+			}
+			agree += best[r] == most;
+		}
+		print_message(
+			"  %u classes, %s, %s: %zu of %zu agree, error %.2g, %llu run again\n",
+			shape->classes, engine, one_hot ? "one-hot" : "dense", agree, n, worst,
+			(unsigned long long)lstm_recomputed(scratch));
+		assert_int_equal(agree, n);
+		assert_true(worst < (strcmp(engine, "avx512-bf16") == 0 ? 0.03 : 1e-4));
+		/* One at a time, nothing changes but roundings. */
+		if (strcmp(engine, "avx512-bf16") != 0) {
+			assert_int_equal(one_hot ? lstm_run_hot(plan, scratch, hot + steps, 1,
+							   probability, NULL)
+						 : lstm_run(plan, scratch, x + steps * inputs, 1,
+							   probability, NULL),
+				0);
+			reference(&model, x + steps * inputs, expected);
+			for (uint32_t c = 0; c < shape->classes; c++)
+				assert_true(fabs(expected[c] - probability[c]) < 1e-4);
+		}
+	}
+	lstm_scratch_free(scratch);
+	lstm_free(plan);
+	unmake(&model);
+	free(x);
+	free(hot);
+	free(best);
+	free(probability);
+}
+
+static void one_hot_sequences_agree(void **state)
+{
+	(void)state;
+	for (size_t s = 0; s < N_SHAPES; s++)
+		for (size_t e = 0; e < 3; e++)
+			check(&shapes[s], engines[e], true);
+}
+
+static void dense_sequences_agree(void **state)
+{
+	(void)state;
+	for (size_t s = 1; s < N_SHAPES; s++)
+		for (size_t e = 0; e < 3; e++)
+			check(&shapes[s], engines[e], false);
+}
+
+static void wrong_calls_are_refused(void **state)
+{
+	struct lstm_model model = make(&shapes[2]), bad = model;
+	struct lstm_plan *plan = lstm_prepare(&model);
+	struct lstm_scratch *scratch = lstm_scratch_new(plan);
+	uint32_t hot[] = { 0, 6, 7 }, best[1];
+
+	(void)state;
+	assert_int_equal(lstm_run_hot(plan, scratch, hot, 1, NULL, best), -EINVAL);
+	bad.steps = 0;
+	assert_null(lstm_prepare(&bad));
+	assert_int_equal(errno, EINVAL);
+	bad = model;
+	bad.layer[0].units = LSTM_MAX_WIDTH + 1;
+	assert_null(lstm_prepare(&bad));
+	lstm_scratch_free(scratch);
+	lstm_scratch_free(NULL);
+	lstm_free(plan);
+	lstm_free(NULL);
+	unmake(&model);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(one_hot_sequences_agree),
+		cmocka_unit_test(dense_sequences_agree),
+		cmocka_unit_test(wrong_calls_are_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

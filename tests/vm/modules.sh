@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# modules.sh - builds the test-only kernel modules for one kernel of the cache, outside the tree's sources.
+#
+# Writes build/vm/RELEASE/*.ko; where a kernel has no headers, or their build programs do not run on this system, it
+# says so and the tests that need the module are skipped. Run from the root of the tree.
+#
+# Usage: modules.sh RELEASE DIR    (as kernels.sh prints them). Exit: 0 also when nothing can be built, 1 if it fails.
+
+set -uo pipefail
+release=$1 dir=$2
+out=build/vm/$release
+log=$out/build.log
+
+[[ -f kmod/test/semantos_testdev.c ]] || exit 0
+if [[ ! -d $dir/headers ]]; then
+	echo "NOTE $release: no headers are offered, so no module is built for it"
+	exit 0
+fi
+compiler=$(sed -nE 's/^CC .*[^a-z](gcc-[0-9]+)$/\1/p' "$dir/headers/.kernelvariables")
+if ! command -v "${compiler:-gcc}" >/dev/null; then
+	echo "NOTE $release: it was built with $compiler, which is not installed, so no module is built for it"
+	exit 0
+fi
+for program in scripts/basic/fixdep scripts/mod/modpost tools/objtool/objtool tools/bpf/resolve_btfids/resolve_btfids; do
+	if ldd "$dir/headers/$program" 2>&1 | grep -q 'not found'; then
+		echo "NOTE $release: $program of its headers does not run on this system, so no module is built for it"
+		exit 0
+	fi
+done
+mkdir -p "$out/src" || exit 1
+for file in kmod/test/*.[ch] kmod/test/Kbuild; do
+	[[ ! -f $file ]] || cp -u "$file" "$out/src/"
+done
+if ! timeout 120 make -C "$dir/headers" M="$PWD/$out/src" modules >"$log" 2>&1; then
+	echo "FAIL $release modules: see $log"
+	grep -m 5 -E 'error|Error' "$log" | sed 's/^/  | /'
+	exit 1
+fi
+for module in "$out"/src/*.ko; do
+	strip -g -o "$out/$(basename "$module")" "$module"
+done

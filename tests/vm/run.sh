@@ -1,0 +1,155 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh - boots stock kernels in QEMU and runs tests/vm/tests/NN-name.sh in each, in order, in one boot per kernel.
+# Tests that say "# clock: icount" share a second boot whose virtual time is deterministic (and which has one CPU).
+# results: lines
+# timeout: 1500
+#
+# Adding a test is adding one file; initramfs.sh says what its first lines may ask for, init.sh how it is judged.
+# Every machine has a physical disk, vda: 64 MiB of zeros that forgets what is written.
+# A boot that dies before it reaches its init is tried once more. Works without KVM. Must change nothing on the host.
+#
+# Usage: run.sh [--only GLOB] [--icount | --plain] [--append WORDS] [--verbose] [SERIES...]    default: 6.1 6.12 6.18 7
+#   --icount, --plain: only the boots of that clock. --append: more words for the kernel's command line.
+# VM_TESTS=DIR takes the tests from another folder. Run from the root of the tree, after make.
+# Output: PASS|FAIL|SKIP SERIES NAME lines, and a last line of totals. Logs: build/vm/SERIES[-icount].{console,report}
+# Exit: 0 all passed; 1 something failed, or 6.12 could not be had; 77 the host lacks QEMU or busybox.
+
+set -uo pipefail
+here=tests/vm
+only='*' append='' clocks="plain icount" verbose=0 required=6.12
+while [[ ${1-} == --* ]]; do
+	case $1 in
+	--only) only=$2; shift ;;
+	--icount) clocks=icount ;;
+	--plain) clocks=plain ;;
+	--verbose) verbose=1 ;;
+	--append) append=$2; shift ;;
+	*) sed -n 's/^# Usage: //p' "$0"; exit 2 ;;
+	esac
+	shift
+done
+series=("${@%.x}")
+[[ $# -gt 0 ]] || series=(6.1 6.12 6.18 7)
+boot_seconds=90 # until INIT; 5-14 s are usual
+passed=0 failed=0 skipped=0
+
+pass() { passed=$((passed + 1)); echo "PASS $1"; }
+fail() { failed=$((failed + 1)); echo "FAIL $1"; }
+skip() { skipped=$((skipped + 1)); echo "SKIP $1"; }
+
+for program in qemu-system-x86_64 busybox cpio depmod; do
+	PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || {
+		echo "$program is not installed; install qemu-system-x86, busybox-static, cpio and kmod"
+		exit 77
+	}
+done
+
+clock_of() { head -n 25 "$1" | sed -nE 's/^# clock: *([a-z]+).*/\1/p' | grep . || echo plain; }
+seconds_of() { head -n 25 "$1" | sed -nE 's/^# timeout: *([0-9]+).*/\1/p' | grep . || echo 60; }
+
+# Boot once. The report and the console are left in files; 0 = the machine came to its init.
+boot() { # folder of the kernel, initramfs, log prefix, clock, seconds for all
+	local accel=(-accel tcg) smp=2 pid waited=0
+	if [[ $4 == icount ]]; then
+		accel+=(-icount "shift=1,sleep=off")
+		smp=1
+	elif [[ -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; then
+		accel=(-accel kvm "${accel[@]}")
+	fi
+	: >"$3.report"
+	timeout -k 5 "$5" qemu-system-x86_64 "${accel[@]}" -cpu max -smp "$smp" -m 1024 -display none -nic none \
+		-blockdev driver=null-co,node-name=disk,size=67108864,read-zeroes=on \
+		-device virtio-blk-pci,drive=disk,serial=lab0 -monitor none -no-reboot -kernel "$1/vmlinuz" -initrd "$2" -serial "file:$3.console" \
+		-serial "file:$3.report" -append \
+		"console=ttyS0 quiet panic=-1 log_buf_len=4M random.trust_cpu=on rcupdate.rcu_cpu_stall_timeout=60 $append" \
+		>"$3.qemu" 2>&1 </dev/null &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.5
+		waited=$((waited + 1))
+		if [[ $waited -eq $((boot_seconds * 2)) ]] && ! grep -q '^INIT ' "$3.report"; then
+			kill "$pid"
+		fi
+	done
+	wait "$pid"
+	grep -q '^INIT ' "$3.report"
+}
+
+# Judge each test by the report of its boot; one that is not in it did not get there.
+judge() { # series, log prefix, test...
+	local kernel=$1 log=$2 test name line
+	shift 2
+	for test; do
+		name=$(basename "$test" .sh)
+		sed -n "s/^OUT $name: /  | /p" "$log.report" >"$log.output"
+		line=$(grep -E "^(PASS|SKIP|FAIL) $name(:| |\$)" "$log.report" | tail -n 1)
+		case $line in
+		PASS*) pass "$kernel $name (${line##* } s)" ;;
+		SKIP*) skip "$kernel $name:${line#*:}" ;;
+		FAIL*) fail "$kernel $name:${line#*:}" ;;
+		*)
+			if grep -q "^BEGIN $name\$" "$log.report"; then
+				fail "$kernel $name: the machine died or hung in it ($log.console)"
+				{ grep -m 1 -A 12 -E 'BUG|Oops|panic|fault' "$log.console" || tail -n 12 "$log.console"; } |
+					tr -d '\r' | sed 's/^/  | /'
+			else
+				fail "$kernel $name: the machine did not get there ($log.console)"
+			fi ;;
+		esac
+		cat "$log.output"
+		rm -f "$log.output"
+	done
+}
+
+run() { # series, release, folder, clock
+	local kernel=$1 release=$2 dir=$3 clock=$4 log image test tests=() seconds=60 attempt
+	for test in "${VM_TESTS:-$here/tests}"/[0-9][0-9]-*.sh; do
+		# shellcheck disable=SC2053 # a glob is meant
+		if [[ $(basename "$test" .sh) == $only && $(clock_of "$test") == "$clock" ]]; then
+			tests+=("$test")
+			seconds=$((seconds + $(seconds_of "$test")))
+		fi
+	done
+	[[ ${#tests[@]} -gt 0 ]] || return
+	log=build/vm/$kernel
+	[[ $clock == plain ]] || log+=-icount
+	# Virtual seconds of a busy icount machine take longer than real ones.
+	[[ $clock == plain ]] || seconds=$((seconds * 3))
+	image=$log.cpio
+	"$here/initramfs.sh" "$dir" "$release" "$image" "${tests[@]}" || {
+		fail "$kernel ($clock): its root could not be built"
+		return
+	}
+	for attempt in 1 2; do
+		if boot "$dir" "$image" "$log" "$clock" $((seconds + boot_seconds)); then
+			break
+		fi
+		echo "NOTE $kernel: boot $attempt died before its init ($log.console)"
+	done
+	[[ $verbose -eq 0 ]] || cat "$log.console"
+	echo "NOTE $release ($clock): $(($(wc -c <"$image") / 1048576)) MiB root, init after $(sed -n 's/^INIT .* //p' \
+		"$log.report") s, end after $(sed -n 's/^END //p' "$log.report") s"
+	judge "$kernel" "$log" "${tests[@]}"
+}
+
+mkdir -p build/vm
+begin=$SECONDS
+"$here/kernels.sh" "${series[@]}" >build/vm/kernels || exit 1
+while IFS=$'\t' read -r kernel release dir; do
+	if [[ $release == - ]]; then
+		if [[ $kernel == "$required" ]]; then
+			fail "$kernel: $dir; this kernel must run"
+		else
+			skip "$kernel: $dir"
+		fi
+		continue
+	fi
+	"$here/modules.sh" "$release" "$dir"
+	for clock in $clocks; do
+		run "$kernel" "$release" "$dir" "$clock"
+	done
+done <build/vm/kernels
+echo "$passed passed, $failed failed, $skipped skipped on ${series[*]} in $((SECONDS - begin)) s"
+[[ $failed -eq 0 && $passed -gt 0 ]]

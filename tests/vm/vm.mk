@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# The lab: stock kernels in QEMU. Programs for the guest are tests/vm/*.c. The load is static and knows nothing of the
+# product, so that it needs no library there; the others run parts of the product.
+
+VM_STATIC := $(B)/tests/vm/loadgen
+VM_PROGS := $(patsubst %.c,$(B)/%,$(wildcard tests/vm/*.c))
+KERNELS ?= 6.1 6.12 6.18 7
+
+$(VM_STATIC): $(B)/%: $(B)/%.o
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -static -o $@ $^ -lpthread
+
+$(filter-out $(VM_STATIC),$(VM_PROGS)): $(B)/%: $(B)/%.o $(B)/libsemantos.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: vm
+tests: $(VM_PROGS)
+vm: all $(VM_PROGS) ## run the tests that need a kernel of their own, in QEMU; KERNELS=6.12 picks one
+	@tests/vm/run.sh $(KERNELS)

@@ -69,6 +69,15 @@ results() { # code, name, first word, log
 	esac
 }
 
+# What a person needs to see of a log: the assertions that failed, else its end.
+excerpt() { # log
+	if grep -qE '^\[  ERROR   \]|: error: Failure' "$1"; then
+		grep -E -B 3 '^\[  ERROR   \]|: error: Failure' "$1" | head -n 15
+	else
+		tail -n 15 "$1"
+	fi | sed 's/^/      | /'
+}
+
 run_one() { # command line
 	local words seconds name log begin code
 	read -ra words <<<"$1"
@@ -88,7 +97,7 @@ run_one() { # command line
 		{ printf "%-5s %s%s%s\n", $1, $2, NR == 1 ? sprintf("  (%.1f s)", ms / 1000) : "",
 			$1 == "pass" ? "" : ": " $3 }' "${log%.log}.result"
 	if grep -q '^fail' "${log%.log}.result"; then
-		tail -n 15 "$log" | sed 's/^/      | /'
+		excerpt "$log" | tee "${log%.log}.excerpt"
 	fi
 }
 
@@ -123,6 +132,9 @@ shopt -s nullglob
 cat /dev/null "$logs"/*.result >"$logs/all"
 echo
 awk -F '\t' '$1 == "skip" { printf "skipped %s: %s\n", $2, $3 }' "$logs/all"
+for each in "$logs"/*.excerpt; do
+	printf '%s\n' "${each##*/}" && cat "$each"
+done
 awk -F '\t' -v logs="$logs" '$1 == "fail" { printf "failed %s: %s (output in %s)\n", $2, $3, logs }' "$logs/all"
 awk -F '\t' '{ n[$1]++ } END {
 	printf "%d passed, %d failed%s\n", n["pass"], n["fail"], n["skip"] ? ", " n["skip"] " skipped" : ""

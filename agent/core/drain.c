@@ -75,7 +75,8 @@ struct drain *drain_new(struct loop *loop, struct ring_reader *reader, uint64_t 
 	};
 	drain->timer = loop_add_timer(loop, 0, on_timer, drain);
 	if (drain->timer)
-		drain->wake = loop_add_fd(loop, ring_poll_fd(reader), on_wake, drain);
+		/* By edge: readable for as long as a producer is busy, it would have us drain without a pause. */
+		drain->wake = loop_add_wake(loop, ring_poll_fd(reader), on_wake, drain);
 	if (!drain->wake) {
 		drain_free(drain);
 		return NULL;

@@ -109,10 +109,11 @@ void loop_free(struct loop *loop)
 	free(loop);
 }
 
-struct loop_source *loop_add_fd(struct loop *loop, int fd, loop_fn *fn, void *ctx)
+static struct loop_source *add_fd(
+	struct loop *loop, int fd, uint32_t events, loop_fn *fn, void *ctx)
 {
 	struct loop_source *source = calloc(1, sizeof(*source));
-	struct epoll_event event = { .events = EPOLLIN, .data.ptr = source };
+	struct epoll_event event = { .events = events, .data.ptr = source };
 
 	if (!source)
 		return NULL;
@@ -125,6 +126,16 @@ struct loop_source *loop_add_fd(struct loop *loop, int fd, loop_fn *fn, void *ct
 	}
 	loop->sources = source;
 	return source;
+}
+
+struct loop_source *loop_add_fd(struct loop *loop, int fd, loop_fn *fn, void *ctx)
+{
+	return add_fd(loop, fd, EPOLLIN, fn, ctx);
+}
+
+struct loop_source *loop_add_wake(struct loop *loop, int fd, loop_fn *fn, void *ctx)
+{
+	return add_fd(loop, fd, EPOLLIN | EPOLLET, fn, ctx);
 }
 
 void loop_timer_set(struct loop_source *timer, uint64_t period_ns)

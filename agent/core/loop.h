@@ -23,6 +23,9 @@ void loop_free(struct loop
 /* Call fn when fd is readable. The fd stays the caller's. NULL with errno. */
 struct loop_source *loop_add_fd(struct loop *loop, int fd, loop_fn *fn, void *ctx);
 
+/* The same, but once a wake-up of fd's, not for as long as it stays readable: for an fd that somebody keeps filling. */
+struct loop_source *loop_add_wake(struct loop *loop, int fd, loop_fn *fn, void *ctx);
+
 /* Call fn every period_ns (CLOCK_MONOTONIC), 0 = disarmed until loop_timer_set(). The timerfd is the source's. */
 struct loop_source *loop_add_timer(struct loop *loop, uint64_t period_ns, loop_fn *fn, void *ctx);
 void loop_timer_set(struct loop_source *timer, uint64_t period_ns);

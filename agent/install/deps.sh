@@ -131,7 +131,7 @@ case ${1-} in
 esac
 [[ $# -gt 0 ]] || die 2 "name at least one group: build, run, test, bench."
 for group; do
-	[[ -n $(wanted "$group") ]] || die 2 "there is no group '$group' in $list; use build, run, test or bench."
+	[[ -n $(wanted "$group") ]] || die 2 "there is no group '$group' in $list; use build, run, test, bench or peers."
 done
 if [[ $mode == list ]]; then
 	wanted "$@" | by_role

@@ -82,22 +82,6 @@ expect() { # case, code, words, command...
 	fi
 }
 
-# A fault that is known and not mended yet: a skip that names it, and a failure once it is mended.
-known() { # what it says instead, expect, case...
-	local why=$1 case=$3 before=$failed
-	shift
-	"$@" >"$dir/outcome"
-	if grep -q '^PASS' "$dir/outcome"; then
-		failed=1
-		echo "FAIL $case: it is mended; take its 'known' away"
-	elif grep -qF -- "$why" "$dir/said"; then
-		failed=$before
-		echo "SKIP $case: the sentence and the code are wrong, it says '$why'"
-	else
-		cat "$dir/outcome"
-	fi
-}
-
 # An agent that must go on without what was bad, and say so; it ends in order, when told to.
 carries_on() { # case, words, name, options...
 	local case=$1 words=$2 name=$3 code

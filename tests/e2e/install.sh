@@ -23,6 +23,8 @@ done
 
 unit=$root/lib/systemd/system/semantos-agent.service
 grep -q '^ExecStart=/opt/semantos/sbin/semantos-agent ' "$unit" || fail "the unit does not start the installed agent"
+grep -q '^ExecStopPost=+/opt/semantos/bin/semantosctl recover$' "$unit" || fail "nothing is undone after the unit stops"
+"$root/bin/semantosctl" recover --dir "$dir/no-journal" >/dev/null || fail "recover fails where there is nothing to undo"
 if command -v systemd-analyze >/dev/null; then
 	# It looks for the program where the unit says, so point it at the copy; man pages are not on its path.
 	sed -e "s|/opt/semantos|$root|" -e '/^Documentation=/d' "$unit" >"$dir/semantos-agent.service"

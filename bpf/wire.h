@@ -7,12 +7,15 @@
  * on the build. SEMANTOS_WIRE_VERSION is carried by every record, by every policy object (its .rodata) and by
  * every capture file; a reader that finds another version refuses it, it never guesses.
  *
- * Included by BPF sources after vmlinux.h, and by user space after <stdint.h>; both give it the same layout.
+ * Included by BPF sources after vmlinux.h, by the kernel module, and by user space: all give it the same layout.
  */
 #ifndef SEMANTOS_WIRE_H
 #define SEMANTOS_WIRE_H
 
-#ifdef __bpf__
+#if defined(__bpf__) || defined(__KERNEL__)
+#ifdef __KERNEL__
+#include <linux/types.h>
+#endif
 #define wire_u8 __u8
 #define wire_u16 __u16
 #define wire_u32 __u32

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# modules.sh - builds the test-only kernel modules for one kernel of the cache, outside the tree's sources.
+# modules.sh - builds the kernel modules, the test-only ones too, for one kernel of the cache, outside the tree's sources.
 #
 # Writes build/vm/RELEASE/*.ko; where a kernel has no headers, or their build programs do not run on this system, it
 # says so and the tests that need the module are skipped. Run from the root of the tree.
@@ -29,15 +29,19 @@ for program in scripts/basic/fixdep scripts/mod/modpost tools/objtool/objtool to
 		exit 0
 	fi
 done
-mkdir -p "$out/src" || exit 1
-for file in kmod/test/*.[ch] kmod/test/Kbuild; do
-	[[ ! -f $file ]] || cp -u "$file" "$out/src/"
+# The modules include "bpf/..." and "kmod/..." from the tree's root: the copy is laid out like the tree.
+find bpf kmod -name '*.[chS]' ! -name '*.bpf.c' -o -name Kbuild | while read -r file; do
+	mkdir -p "$out/src/$(dirname "$file")" && cp -u "$file" "$out/src/$file"
 done
-if ! timeout 120 make -C "$dir/headers" M="$PWD/$out/src" modules >"$log" 2>&1; then
+# A source that is gone from the tree must not be built either.
+(cd "$out/src" && find . -name '*.[chS]' ! -name '*.mod.c') | while read -r file; do
+	[[ -f $file ]] || rm -f "$out/src/$file"
+done
+if ! timeout 240 make -j"$(nproc)" -C "$dir/headers" M="$PWD/$out/src/kmod" modules >"$log" 2>&1; then
 	echo "FAIL $release modules: see $log"
 	grep -m 5 -E 'error|Error' "$log" | sed 's/^/  | /'
 	exit 1
 fi
-for module in "$out"/src/*.ko; do
+find "$out/src" -name '*.ko' | while read -r module; do
 	strip -g -o "$out/$(basename "$module")" "$module"
 done

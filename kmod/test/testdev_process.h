@@ -11,18 +11,26 @@
 #include <linux/log2.h>
 #include <linux/time64.h>
 #include <linux/types.h>
+#include "testdev_trace.h"
 
-enum model { MEMORY, IID, FIXED };
-static const char *const model_names[] = { "memory", "iid", "fixed" };
+enum model { MEMORY, IID, FIXED, TRACE };
+static const char *const model_names[] = { "memory", "iid", "fixed", "trace" };
 
 struct spec {
 	enum model model;
 	u32 fast_us, slow_us, fast_ms, slow_ms, slow_ppm, jitter_pct, write_us, mb, backed;
 	u32 depth, queues, seed;
+	u32 cache, store; /* of its memory: testdev_store.h */
+	u32 hang; /* held: 1 reads, 2 writes and flushes, 3 both */
+	u32 read_errors, write_errors, flush_errors; /* so many still fail */
+	u32 stretch; /* a trace's times are multiplied by it */
+	char file[128]; /* of a trace */
 };
 
 struct process {
 	struct spec spec;
+	const struct trace *trace;
+	u64 start_ns;
 	u64 period_rng, draw_rng; /* apart, so that the periods do not depend on the load */
 	u64 period_end_ns;
 	bool slow;
@@ -75,6 +83,12 @@ static inline u64 process_read_ns(struct process *p, u64 now)
 	} else if (s->model == IID) {
 		slow = (u64)draw(&p->draw_rng) * 1000000 >> 32 < s->slow_ppm;
 	}
+	if (s->model == TRACE) {
+		u64 at_us = div_u64(now - p->start_ns, NSEC_PER_USEC * s->stretch);
+
+		return trace_latency_us(p->trace, p->reads++, at_us) * (u64)NSEC_PER_USEC *
+		       s->stretch;
+	}
 	p->reads++;
 	p->slow_reads += slow;
 	ns = (slow ? s->slow_us : s->fast_us) * (u64)NSEC_PER_USEC;
@@ -86,6 +100,7 @@ static inline u64 process_read_ns(struct process *p, u64 now)
 static inline void process_start(struct process *p, const struct spec *spec, u64 now)
 {
 	p->spec = *spec;
+	p->start_ns = now;
 	p->period_rng = (u64)spec->seed << 32;
 	p->draw_rng = ~p->period_rng;
 	p->period_end_ns = now + period_ns(p);

@@ -7,9 +7,9 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +24,8 @@
 #include "agent/core/exercise.h"
 #include "agent/util/log.h"
 
+#define LOOK_S 1 /* how often the display is drawn and the clock of a bounded run is looked at */
+
 struct run {
 	struct agent_options options;
 	struct core *core;
@@ -35,7 +37,7 @@ struct run {
 	double ended; /* likewise */
 	enum exit_code code;
 	char error[CONTROL_TEXT_LEN]; /* the sentence that goes with it */
-	atomic_bool loop_ended;
+	sem_t loop_ended; /* posted once: the conductor has nothing more to wait for */
 };
 
 static double now_s(void)
@@ -170,6 +172,23 @@ static bool over(struct run *run, double start)
 	return false;
 }
 
+/* The next look, or the end of the loop. True: it has ended. */
+static bool ended(struct run *run)
+{
+	const struct agent_options *options = &run->options;
+	struct timespec until;
+
+	/* Nobody looks and no clock ends the run: an agent that serves only its socket is not woken for this. */
+	if (!run->display && !options->json && !options->duration_s && !options->learn_timeout_s) {
+		while (sem_wait(&run->loop_ended) && errno == EINTR)
+			;
+		return true;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += LOOK_S;
+	return sem_clockwait(&run->loop_ended, CLOCK_MONOTONIC, &until) == 0;
+}
+
 static void *conduct(void *arg)
 {
 	struct run *run = arg;
@@ -180,7 +199,7 @@ static void *conduct(void *arg)
 		core_stop(run->core);
 		return NULL;
 	}
-	while (!atomic_load(&run->loop_ended)) {
+	do {
 		struct agent_view view;
 
 		if (control_view(run->core, NULL, &view) == 0) {
@@ -198,9 +217,7 @@ static void *conduct(void *arg)
 			core_stop(run->core);
 			break;
 		}
-		for (int i = 0; i < 10 && !atomic_load(&run->loop_ended); i++)
-			usleep(100000);
-	}
+	} while (!ended(run));
 	return NULL;
 }
 
@@ -257,12 +274,13 @@ static enum exit_code run_agent(struct run *run)
 	run->display = options->quiet ? NULL : display_new(stderr);
 	if (run->display)
 		log_set_sink(display_log, run->display);
+	sem_init(&run->loop_ended, 0, 0);
 	err = pthread_create(&conductor, NULL, conduct, run);
 	if (err) {
 		give_up(run, EXIT_CODE_FAILED, "No thread can be started: %s.", strerror(err));
 	} else {
 		err = core_run(run->core);
-		atomic_store(&run->loop_ended, true);
+		sem_post(&run->loop_ended);
 		pthread_join(conductor, NULL);
 		if (err)
 			give_up(run, EXIT_CODE_FAILED, "The event loop ended: %s.", strerror(-err));

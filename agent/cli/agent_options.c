@@ -128,19 +128,19 @@ static int add_pattern(
 static int add_policies(
 	struct agent_options *options, const char *names, char *error, size_t error_len)
 {
-	while (*names) {
+	do {
 		size_t n = strcspn(names, ",");
 
 		if (!n || n >= CONTROL_NAME_LEN || options->n_policies == CONTROL_MAX_POLICIES) {
 			snprintf(error, error_len,
-				"--policy takes up to %d names of at most %d characters.",
+				"--policy takes up to %d names of 1 to %d characters.",
 				CONTROL_MAX_POLICIES, CONTROL_NAME_LEN - 1);
 			return -EINVAL;
 		}
 		memcpy(options->policy[options->n_policies], names, n);
 		options->policy[options->n_policies++][n] = 0;
 		names += n + (names[n] == ',');
-	}
+	} while (*names);
 	return 0;
 }
 

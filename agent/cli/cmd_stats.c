@@ -270,7 +270,8 @@ int cmd_stats(int argc, char **argv)
 		if (!ctl.json && isatty(STDOUT_FILENO))
 			fputs("\033[H\033[2J", stdout);
 		code = stats_once(&ctl, policy);
-		if (code != EXIT_CODE_OK)
+		/* nobody reads any more, or the disk is full: semantosctl.c says so */
+		if (code != EXIT_CODE_OK || ferror(stdout))
 			return code;
 	}
 	return EXIT_CODE_OK;

@@ -75,11 +75,18 @@ int offline_save(const struct ctl *ctl, const struct model *model, const char *p
 	struct model_error error = { "" };
 	int err = model_save(model, path, &error);
 
-	if (err)
-		return ctl_fail(ctl,
-			err == -EACCES || err == -EPERM ? EXIT_CODE_PERMISSION : EXIT_CODE_FAILED,
-			"%s", error.text);
-	return CTL_GO_ON;
+	switch (err) {
+	case 0:
+		return CTL_GO_ON;
+	case -EACCES:
+	case -EPERM:
+		return ctl_fail(ctl, EXIT_CODE_PERMISSION, "%s", error.text);
+	case -EINVAL:
+	case -ENOMEM:
+		return ctl_fail(ctl, EXIT_CODE_FAILED, "%s", error.text);
+	default:
+		return ctl_fail(ctl, EXIT_CODE_STATE, "%s", error.text);
+	}
 }
 
 json_t *offline_number(double value)

@@ -302,7 +302,13 @@ int main(int argc, char **argv)
 	exe[n > 0 ? n : 0] = 0;
 	if (agent_options_parse(argc, argv, exe, &run.options, error, sizeof(error))) {
 		fprintf(stderr, "semantos-agent: %s\n", error);
-		return EXIT_CODE_USAGE;
+		run.code = EXIT_CODE_USAGE;
+		snprintf(run.error, sizeof(run.error), "%s", error);
+		for (int i = 1; i < argc; i++)
+			run.options.json |= strcmp(argv[i], "--json") == 0;
+		if (run.options.json)
+			print_result(&run);
+		return run.code;
 	}
 	if (run.options.show_help) {
 		agent_options_help(stdout);

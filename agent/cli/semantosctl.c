@@ -4,11 +4,13 @@
  *
  * Options before the command (`semantosctl --json status`) are handed to it as its first ones. Nothing else lives here.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "agent/cli/cmd_safety.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/ctl.h"
 #include "agent/util/exitcode.h"
 
 static const struct command {
@@ -45,9 +47,18 @@ static void help(FILE *out)
 	fprintf(out, "\nEach takes --help and --json. See semantosctl(1) for exit codes.\n");
 }
 
-int main(int argc, char **argv)
+static int usage_error(int argc, char **argv, const char *text)
 {
-	char **args = calloc((size_t)argc + 1, sizeof(*args));
+	struct ctl ctl = { 0 };
+
+	for (int i = 1; i < argc; i++)
+		ctl.json |= strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0;
+	return ctl_fail(&ctl, EXIT_CODE_USAGE, "%s", text);
+}
+
+static int run(int argc, char **argv)
+{
+	char **args = calloc((size_t)argc + 1, sizeof(*args)), text[120];
 	int at = 1, n = 0, code;
 
 	if (!args)
@@ -66,9 +77,12 @@ int main(int argc, char **argv)
 		at += 1 + (strcmp(argv[at], "--socket") == 0 || strcmp(argv[at], "--timeout") == 0);
 	}
 	if (at >= argc) {
-		help(stderr);
 		free(args);
-		return EXIT_CODE_USAGE;
+		if (argc == 1) {
+			help(stderr);
+			return EXIT_CODE_USAGE;
+		}
+		return usage_error(argc, argv, "A command is missing: see `semantosctl --help`.");
 	}
 	/* the command's name first, then what stood before it, then the rest */
 	args[n++] = argv[at];
@@ -93,8 +107,22 @@ int main(int argc, char **argv)
 		free(args);
 		return code;
 	}
-	fprintf(stderr, "semantosctl: There is no command %.40s: see `semantosctl --help`.\n",
+	snprintf(text, sizeof(text), "There is no command %.40s: see `semantosctl --help`.",
 		args[0]);
 	free(args);
-	return EXIT_CODE_USAGE;
+	return usage_error(argc, argv, text);
+}
+
+int main(int argc, char **argv)
+{
+	int code = run(argc, argv);
+
+	/* An answer that did not reach its file is none, and the exit code must say so. */
+	if (fflush(stdout) == EOF || ferror(stdout)) {
+		fprintf(stderr,
+			"semantosctl: The answer cannot be written to standard output: %s.\n",
+			strerror(errno));
+		return code == EXIT_CODE_OK ? EXIT_CODE_STATE : code;
+	}
+	return code;
 }

@@ -155,8 +155,15 @@ int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *b
 	lease->object = bpf_object__open_file(path, NULL);
 	if (!lease->object || bpf_object__load(lease->object)) {
 		err = -errno;
-		snprintf(error, error_len, "%s cannot be loaded: %s%s%s.", path, reason(&err),
-			complaint[0] ? ": " : "", complaint);
+		if (err == -ENOENT && access(path, F_OK))
+			snprintf(error, error_len,
+				"%s is missing: build or install anew, or name the policies of a "
+				"whole "
+				"build by --policy-path.",
+				path);
+		else
+			snprintf(error, error_len, "%s cannot be loaded: %s%s%s.", path,
+				reason(&err), complaint[0] ? ": " : "", complaint);
 		goto out_close;
 	}
 	lease->row = map_table(lease->object, "lease", sizeof(struct semantos_lease), 1, PROT_READ);

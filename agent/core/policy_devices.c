@@ -155,7 +155,7 @@ void policy_sync_disks(struct policy *policy, const struct disk *disks, size_t n
 	}
 	if (n && !follows_any(policy) && !policy->n_unsupported)
 		log_warn("%s: no disk to follow: %s.", policy_name(policy),
-			policy->env.options->n_device
+			policy->env.options->n_device || policy->env.options->n_exclude
 				? "none here matches --device (less --exclude); semantosctl probe "
 				  "lists them"
 				: "no physical disk is here; name others by --device");

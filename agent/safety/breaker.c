@@ -112,7 +112,10 @@ int safety_unquarantine(struct safety *s, const char *policy, struct safety_erro
 	if (err)
 		return err;
 	if (!book_quarantined(s->book, policy)) {
-		safety_say(error, "%.60s is not quarantined", policy);
+		safety_say(error,
+			"policy %.60s is not quarantined; `semantosctl history` lists those that "
+			"are",
+			policy);
 		return -ENOENT;
 	}
 	memset(&s->scratch.quarantine, 0, sizeof(s->scratch.quarantine));

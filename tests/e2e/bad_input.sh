@@ -192,6 +192,28 @@ expect "no such policy" 10 "No policy" attach nosuch
 expect "an agent with an unknown key" 6 'hiden' other key --policy-path "$path" --policy unknown_key
 expect "an agent with another wire version" 6 'wire format 9' other wire --policy-path "$path" --policy other_wire
 
+# ---- the command line: each command answers a wrong one as JSON when asked for it, with the usage code ----
+is_json() { grep -qE '^\{"ok":false,"code":2,"error":"([^"\\]|\\.)+\."\}$'; }
+commands=$("$ctl" --help | awk '/^  / { print $1 }')
+[[ $(wc -w <<<"$commands") -ge 19 ]] || bad "commands" "semantosctl --help lists too few"
+for command in '' nonsense $commands 'model use' 'model show' 'model import'; do
+	# shellcheck disable=SC2086 # two words of a command are two
+	"$ctl" $command --json --nonsense >"$dir/said" 2>/dev/null
+	code=$?
+	if [[ $code -ne 2 ]]; then
+		bad "semantosctl $command with a wrong option" "exit code $code, expected 2"
+	elif ! is_json <"$dir/said"; then
+		bad "semantosctl $command with a wrong option" "no JSON object with ok and error"
+	else
+		n_commands=$((${n_commands:-0} + 1))
+	fi
+done
+echo "PASS $n_commands commands with a wrong option"
+expect "an answer that cannot be written" 9 'standard output' bash -c "'$ctl' probe >/dev/full"
+expect "an agent with a wrong option" 2 'no option' "$agent" --policy linnos --nonsense
+expect "an agent without a policy's name" 2 'names of 1 to' "$agent" --policy ''
+expect "an agent whose policies lie nowhere" 6 'is missing' other nowhere --policy linnos --policy-path "$dir/nowhere"
+
 # ---- who and how often ----
 expect "a second agent" 5 "process $main" "$agent" --policy linnos --run-dir "$dir/run" --state-dir "$dir/state" \
 	--bpffs-dir $pins

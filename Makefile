@@ -25,7 +25,7 @@ BPF_CFLAGS := -std=gnu11 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -
 
 MAINS := agent/cli/semantos-agent.c agent/cli/semantosctl.c agent/cli/semantos-keeper.c
 LIB_SRC := $(filter-out $(MAINS),$(wildcard agent/util/*.c agent/infer/*.c agent/core/*.c agent/safety/*.c \
-	agent/telemetry/*.c agent/api/*.c agent/cli/*.c))
+	agent/telemetry/*.c agent/api/*.c agent/cli/*.c kmod/infer/*.c))
 GEN_C := $(B)/gen/agent/proto/semantos.pb-c.c
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(GEN_C:%.c=%.o)
 BINS := $(B)/semantos-agent $(B)/semantosctl
@@ -101,6 +101,6 @@ clean: ## remove build/
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
--include $(wildcard $(B)/agent/*/*.d $(B)/san/*/*/*.d $(B)/tests/*/*.d $(B)/policies/*/tests/*.d)
+-include $(wildcard $(B)/agent/*/*.d $(B)/kmod/*/*.d $(B)/san/*/*/*.d $(B)/tests/*/*.d $(B)/policies/*/tests/*.d)
 include tests/tests.mk
 include agent/install/install.mk

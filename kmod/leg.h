@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * leg.h - what one leg has lately done: depth, last reads, ages. Pure functions on plain memory.
  *

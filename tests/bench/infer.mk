@@ -3,7 +3,7 @@
 # packages of the group "peers" in agent/install/deps.list; nothing else links with them.
 
 BENCH_INFER := $(B)/tests/bench/infer/bench_infer
-BENCH_INFER_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/infer/*.c agent/infer/*.c agent/util/*.c))
+BENCH_INFER_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bench/infer/*.c agent/infer/*.c agent/util/*.c kmod/infer/*.c))
 
 $(BENCH_INFER): $(BENCH_INFER_OBJ)
 	$(call say,LD,$@)

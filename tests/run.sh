@@ -31,7 +31,7 @@ header() { # key, program
 	local file=$2 source
 	source=${2#build/}.c
 	source=${source#san/}
-	source=${source#coverage/}
+	source=${source#coverage*/}
 	[[ ! -f $source ]] || file=$source
 	head -n 30 "$file" 2>/dev/null | sed -nE "s@^(#|//| \*|/\*) *$1: *([0-9a-z]+).*@\2@p" | head -n 1
 }

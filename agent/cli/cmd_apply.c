@@ -30,9 +30,9 @@ static bool word_option(void *ctx, int id, const char *value, char *why, size_t 
 		return false;
 	words->mode = value;
 	if (strcmp(value, "auto") == 0 || strcmp(value, "on-breach") == 0 ||
-		strcmp(value, "never") == 0)
+		strcmp(value, "never") == 0 || strcmp(value, "once") == 0)
 		return true;
-	snprintf(why, why_len, "--mode takes auto, on-breach or never, not %.40s", value);
+	snprintf(why, why_len, "--mode takes auto, on-breach, never or once, not %.40s", value);
 	return false;
 }
 
@@ -58,14 +58,16 @@ int cmd_apply(int argc, char **argv)
 		.usage = "Usage: semantosctl apply KNOB=VALUE... --because TEXT [--mode MODE]\n\n"
 			 "Change up to 8 kernel settings, all or none: journaled first, read back "
 			 "afterwards, and undone by\nnumber (semantosctl rollback). A KNOB is e.g. "
-			 "sysctl:vm.swappiness,\nsysfs:block/vda/queue/read_ahead_kb or "
-			 "cgroup:system.slice/memory.high.\n\n"
+			 "sysctl:vm.swappiness,\nsysfs:block/vda/queue/read_ahead_kb, "
+			 "cgroup:system.slice/memory.high or sched:PID/nice.\n\n"
 			 "      --because TEXT   the reason, half a sentence; it goes into the "
 			 "journal\n"
 			 "      --mode MODE      auto (undone when the agent ends, the default), "
 			 "on-breach\n"
-			 "                       (undone when a goal is missed) or never (undone "
-			 "by hand only)\n" };
+			 "                       (undone when a goal is missed), never (undone by "
+			 "hand only) or once\n"
+			 "                       (madvise:PID/cold, madvise:PID/pageout: cannot be "
+			 "undone)\n" };
 	Semantos__V1__ApplyRequest request = SEMANTOS__V1__APPLY_REQUEST__INIT;
 	Semantos__V1__Knob knob[RECORD_KNOBS_MAX], *list[RECORD_KNOBS_MAX];
 	struct words words = { 0 };

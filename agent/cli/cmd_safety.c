@@ -117,7 +117,7 @@ static void when(const struct record_stamp *stamp, char *out, size_t size)
 struct row {
 	struct record_stamp stamp;
 	unsigned long long id; /* of a change, 0 = no change */
-	const char *state;
+	char state[RECORD_OWNER_MAX];
 	char owner[RECORD_OWNER_MAX];
 	char text[2 * RECORD_TEXT_MAX + 4];
 };
@@ -185,7 +185,7 @@ static int take(void *ctx, const struct record *record)
 		if (!row)
 			return -ENOMEM;
 		row->id = record->change.id;
-		row->state = change_state_name(record->change.state);
+		strcpy(row->state, change_state_name(record->change.state));
 		strcpy(row->owner, record->change.owner);
 		snprintf(row->text, sizeof(row->text), "%s%s%s", record->change.sentence,
 			record->change.why[0] ? "; " : "", record->change.why);
@@ -194,7 +194,7 @@ static int take(void *ctx, const struct record *record)
 		row = new_row(h, record);
 		if (!row)
 			return -ENOMEM;
-		row->state = "ejected";
+		strcpy(row->state, "ejected");
 		strcpy(row->owner, record->exit.policy);
 		snprintf(row->text, sizeof(row->text), "%.63s%s: %s", record->exit.kind,
 			record->exit.environment ? " (not its fault)" : "", record->exit.reason);
@@ -203,9 +203,21 @@ static int take(void *ctx, const struct record *record)
 		row = new_row(h, record);
 		if (!row)
 			return -ENOMEM;
-		row->state = record->quarantine.on ? "quarantined" : "admitted";
+		strcpy(row->state, record->quarantine.on ? "quarantined" : "admitted");
 		strcpy(row->owner, record->quarantine.policy);
 		strcpy(row->text, record->quarantine.sentence);
+		return 0;
+	case RECORD_POLICY:
+		/* a keeper that took over writes what it found once more */
+		row = find_row(h, record->policy.id);
+		if (!row)
+			row = new_row(h, record);
+		if (!row)
+			return -ENOMEM;
+		row->id = record->policy.id;
+		strcpy(row->state, record->policy.to);
+		strcpy(row->owner, record->policy.policy);
+		strcpy(row->text, record->policy.sentence);
 		return 0;
 	default:
 		return 0;
@@ -252,7 +264,8 @@ int cmd_history(int argc, char **argv)
 {
 	struct ctl ctl = { .command = "history",
 		.usage = "Usage: semantosctl history\n\n"
-			 "List every change, ejection and quarantine the journal still holds, "
+			 "List every change of settings and policies, ejection and quarantine "
+			 "the journal still holds, "
 			 "oldest "
 			 "first.\n\n" DIR_HELP };
 	struct history h = { 0 };

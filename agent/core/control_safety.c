@@ -23,7 +23,7 @@ static int parse_mode(const char *text, enum change_mode *mode)
 	*mode = CHANGE_AUTO;
 	if (!text || !*text)
 		return 0;
-	for (; *mode <= CHANGE_NEVER; (*mode)++)
+	for (; *mode <= CHANGE_ONCE; (*mode)++)
 		if (strcmp(text, change_mode_name(*mode)) == 0)
 			return 0;
 	return -EINVAL;
@@ -44,7 +44,8 @@ void control_apply(struct core *core, const struct control_knob *knob, size_t n,
 			"A change needs its reason (--because); nothing is changed.");
 	if (parse_mode(mode, &rq.mode))
 		return refuse(reply, -EINVAL,
-			"The mode of a change is auto, on-breach or never; nothing is changed.");
+			"The mode of a change is auto, on-breach, never or once; nothing is "
+			"changed.");
 	for (size_t i = 0; i < n; i++) {
 		if (strlen(knob[i].name) >= RECORD_NAME_MAX ||
 			strlen(knob[i].value) >= RECORD_VALUE_MAX)

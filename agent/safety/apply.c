@@ -55,22 +55,43 @@ static int add_knob(struct apply *a, const char *name, const char *value)
 	return 0;
 }
 
+/* Nobody shall find out afterwards that what was done cannot be undone: the mode says so beforehand. */
+static int check_mode(struct apply *a, const char *name)
+{
+	bool once = a->change->mode == CHANGE_ONCE;
+
+	if (once == knob_is_action(name))
+		return 0;
+	if (once)
+		safety_say(a->error,
+			"%.200s has a value to go back to, so its mode is auto, on-breach or never",
+			name);
+	else
+		safety_say(
+			a->error, "%.200s cannot be undone, so it is done in mode once only", name);
+	return -EINVAL;
+}
+
 /* The knobs asked for, each followed by the one it is coupled with. */
 static int list_knobs(struct apply *a, const struct safety_request *rq)
 {
-	char partner[RECORD_NAME_MAX];
+	char name[RECORD_NAME_MAX], partner[RECORD_NAME_MAX];
 	int err = 0;
 
-	if (rq->n_knobs == 0 || rq->mode < CHANGE_AUTO || rq->mode > CHANGE_NEVER ||
-		!rq->owner[0] || strlen(rq->owner) >= RECORD_OWNER_MAX) {
+	if (rq->n_knobs == 0 || rq->mode < CHANGE_AUTO || rq->mode > CHANGE_ONCE || !rq->owner[0] ||
+		strlen(rq->owner) >= RECORD_OWNER_MAX) {
 		safety_say(a->error, "a change needs an owner, a mode and at least one knob");
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < rq->n_knobs && !err; i++) {
 		err = knob_check(rq->knob[i].name, rq->knob[i].value, a->error);
 		if (!err)
-			err = add_knob(a, rq->knob[i].name, rq->knob[i].value);
-		if (!err && knob_partner(rq->knob[i].name, partner))
+			err = check_mode(a, rq->knob[i].name);
+		if (!err)
+			err = knob_full_name(rq->knob[i].name, name, a->error);
+		if (!err)
+			err = add_knob(a, name, rq->knob[i].value);
+		if (!err && knob_partner(name, partner))
 			err = add_knob(a, partner, "");
 	}
 	return err;
@@ -138,9 +159,9 @@ static int check_rate(struct apply *a)
 	}
 	if (undone >= SAFETY_RETRIES) {
 		safety_say(a->error,
-			"the same change was undone %u times within 10 minutes and is not tried "
-			"again in them",
-			undone);
+			"the same change was %s %u times within 10 minutes and is not tried again "
+			"in them",
+			a->change->mode == CHANGE_ONCE ? "made" : "undone", undone);
 		return -EAGAIN;
 	}
 	if (begun >= SAFETY_RATE) {
@@ -166,13 +187,15 @@ static int check_rate(struct apply *a)
 static int open_knobs(struct apply *a)
 {
 	struct change *c = a->change;
-	bool differs = false;
+	bool differs = c->mode == CHANGE_ONCE;
 
 	for (size_t k = 0; k < c->n_knobs; k++) {
 		int err = knob_open(&a->knob[k], a->s->root, c->knob[k].name, true, a->error);
 
 		if (err)
 			return err;
+		if (c->mode == CHANGE_ONCE)
+			continue;
 		err = knob_read(&a->knob[k], c->knob[k].original);
 		if (err) {
 			safety_say(a->error, "%.200s cannot be read: %s", c->knob[k].name,
@@ -198,8 +221,9 @@ static void describe(struct change *c, const struct safety_request *rq)
 	for (size_t k = 0; k < c->n_knobs; k++) {
 		if (!c->knob[k].intended[0] || len >= sizeof(text))
 			continue;
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s %s -> %s", comma,
-			c->knob[k].name, c->knob[k].original, c->knob[k].intended);
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s %s%s%s", comma,
+			c->knob[k].name, c->knob[k].original,
+			c->mode == CHANGE_ONCE ? "once on " : " -> ", c->knob[k].intended);
 		comma = ", ";
 	}
 	if (len < sizeof(text))
@@ -210,25 +234,39 @@ static void describe(struct change *c, const struct safety_request *rq)
 	record_text(c->expected, sizeof(c->expected), rq->expected);
 }
 
+/* Has nobody changed it since the intent was written? */
+static int compare(struct apply *a, size_t k)
+{
+	const struct change_knob *want = &a->change->knob[k];
+	char live[RECORD_VALUE_MAX];
+	int err = knob_read(&a->knob[k], live);
+
+	if (err) {
+		safety_say(a->error, "%.200s cannot be read: %s", want->name, strerror(-err));
+		return err;
+	}
+	if (knob_same(live, want->original))
+		return 0;
+	safety_say(
+		a->error, "%.200s was changed to %s by somebody else just now", want->name, live);
+	return -EBUSY;
+}
+
 /* Compare and write, knob by knob. */
 static int write_knobs(struct apply *a)
 {
 	struct change *c = a->change;
-	char live[RECORD_VALUE_MAX];
 
 	for (size_t k = 0; k < c->n_knobs; k++) {
-		int err;
+		int err = 0;
 
 		if (!c->knob[k].intended[0] || knob_same(c->knob[k].original, c->knob[k].intended))
 			continue;
-		err = knob_read(&a->knob[k], live);
-		if (!err && !knob_same(live, c->knob[k].original)) {
-			safety_say(a->error, "%.200s was changed to %s by somebody else just now",
-				c->knob[k].name, live);
-			return -EBUSY;
-		}
-		if (!err)
-			err = knob_write(&a->knob[k], c->knob[k].intended);
+		if (c->mode != CHANGE_ONCE)
+			err = compare(a, k);
+		if (err)
+			return err;
+		err = knob_write(&a->knob[k], c->knob[k].intended);
 		if (err) {
 			safety_say(a->error, "the kernel refused %s for %.200s: %s",
 				c->knob[k].intended, c->knob[k].name, strerror(-err));
@@ -289,10 +327,10 @@ static int carry_out(struct apply *a)
 	if (!journal_owned(a->s->journal))
 		return lost(a);
 	err = write_knobs(a);
-	if (!err)
+	if (!err && c->mode != CHANGE_ONCE)
 		err = read_back(a);
 	if (!err) {
-		c->state = CHANGE_APPLIED;
+		c->state = c->mode == CHANGE_ONCE ? CHANGE_DONE : CHANGE_APPLIED;
 		record_text(c->why, sizeof(c->why), "");
 		err = safety_log_change(a->s, c, a->error);
 		if (!journal_owned(a->s->journal))
@@ -369,8 +407,9 @@ static int find_open(
 		return -ENOENT;
 	}
 	if (!change_open(*change)) {
-		safety_say(error, "change %llu is %s already", (unsigned long long)id,
-			change_state_name((*change)->state));
+		safety_say(error, "change %llu is %s already%s", (unsigned long long)id,
+			change_state_name((*change)->state),
+			(*change)->mode == CHANGE_ONCE ? " and cannot be undone" : "");
 		return -EALREADY;
 	}
 	return 0;

@@ -143,6 +143,7 @@ int book_add(void *ctx, const struct record *record)
 		book->mark_stamp = record->stamp;
 		return 0;
 	case RECORD_START:
+	case RECORD_POLICY:
 		return 0;
 	}
 	return -EINVAL;

@@ -16,7 +16,8 @@
 #include "agent/safety/record.h"
 #include "agent/safety/sha256.h"
 
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 2
+#define JOURNAL_OLDEST 1 /* version that is read as well: it lacks policy events and mode once */
 #define JOURNAL_MAX_BYTES (1024 * 1024) /* of a segment, then a new one is begun */
 #define JOURNAL_FILE_MAX (64 * 1024 * 1024) /* a larger file is not ours */
 #define JOURNAL_ARCHIVES 16 /* older segments kept */

@@ -88,10 +88,10 @@ static int read_record(const uint8_t *bytes, size_t n, size_t at, const struct j
 			return 1;
 		return damaged(error, at, "no record begins there");
 	}
-	if (head->version != JOURNAL_VERSION) {
+	if (head->version < JOURNAL_OLDEST || head->version > JOURNAL_VERSION) {
 		safety_say(error,
 			"the journal was written by another version of semantos (format %u, this "
-			"one reads %u); "
+			"one reads up to %u); "
 			"run that version's `semantosctl recover`, then move the file away",
 			head->version, JOURNAL_VERSION);
 		return -EPROTO;

@@ -3,30 +3,35 @@
  * knob.h - one way to read and write a kernel setting; nothing else in the project opens one for writing.
  *
  * A knob is named by kind and place: sysctl:vm.swappiness, sysfs:block/vda/queue/read_ahead_kb,
- * cgroup:system.slice/x.service/memory.high, blkra:vda (BLKRASET, in 512-byte sectors). Only knobs with a row in
- * knob_table.c exist here: the row holds type, range and what else a write changes. Paths stay below their folder,
- * symbolic links included. Any thread, one at a time per struct knob. Who may write what is safety.h's business.
+ * cgroup:system.slice/x.service/memory.high, blkra:vda (BLKRASET, in 512-byte sectors), sched:PID@START/nice and
+ * madvise:PID@START/pageout, where START is the process's start time (/proc/PID/stat, field 22), so that a number given to
+ * another process is never touched. Only knobs with a row in knob_table.c exist here: the row holds type, range and what
+ * else a write changes. A kind is one entry in knob.c and one file, knob_KIND.c. Paths stay below their folder, symbolic
+ * links included. Any thread, one at a time per struct knob. Who may write what is safety.h's business.
  */
 #ifndef SEMANTOS_SAFETY_KNOB_H
 #define SEMANTOS_SAFETY_KNOB_H
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "agent/safety/journal.h"
 #include "agent/safety/record.h"
 
-enum knob_kind { KNOB_SYSCTL, KNOB_SYSFS, KNOB_CGROUP, KNOB_BLKRA };
+enum knob_kind { KNOB_SYSCTL, KNOB_SYSFS, KNOB_CGROUP, KNOB_BLKRA, KNOB_SCHED, KNOB_MADVISE };
 
 enum knob_type {
 	KNOB_INT, /* a decimal number in [min, max], a multiple of step */
 	KNOB_INT_OR_MAX, /* the same, or the word max */
 	KNOB_CHOICE, /* one of the words the kernel lists, the one in force in [brackets] */
+	KNOB_CPUS, /* a list of CPUs as the kernel writes it: 0-3,8 */
+	KNOB_ACTION, /* done once on a range of addresses, START-END in hex: no value, nothing to read, no way back */
 };
 
 struct knob_def {
 	const char *pattern; /* glob over the whole name */
 	enum knob_type type;
-	int64_t min, max;
+	int64_t min, max; /* KNOB_ACTION: bytes of the range */
 	int64_t step; /* 0 = any */
 	int64_t round; /* the kernel may answer with a number at most so far from the one written */
 	const char *choices; /* KNOB_CHOICE: words allowed, between spaces */
@@ -39,6 +44,8 @@ struct knob {
 	enum knob_kind kind;
 	const struct knob_def *def;
 	bool fake; /* below another root than /: a plain file, cut to the length written */
+	pid_t pid; /* of sched and madvise: fd is a pidfd of it */
+	int which; /* of sched and madvise: index of the last part of the name */
 };
 
 /* The row of this knob, or NULL: such a knob is not offered. */
@@ -48,8 +55,15 @@ const struct knob_def *knob_find(const char *name);
 int knob_check(const char *name, const char *value, struct safety_error *error);
 
 /*
- * root: "" or "/" = the machine; otherwise a folder that holds proc/sys, sys, sys/fs/cgroup and dev. 0, or -errno:
- * -ENOENT when it is not there, -EXDEV or -ELOOP when the path leads out of its folder.
+ * The name as it goes into the journal, into out[RECORD_NAME_MAX]: a PID without its start time gets that of the process
+ * that runs now. 0; -ESRCH: no such process; -EINVAL.
+ */
+int knob_full_name(const char *name, char *out, struct safety_error *error);
+
+/*
+ * root: "" or "/" = the machine; otherwise a folder that holds proc/sys, sys, sys/fs/cgroup and dev; processes are this
+ * machine's in any case. 0, or -errno: -ENOENT when it is not there, -ESRCH when the process is gone, -EXDEV or -ELOOP
+ * when the path leads out of its folder.
  */
 int knob_open(struct knob *knob, const char *root, const char *name, bool write,
 	struct safety_error *error);
@@ -57,6 +71,9 @@ void knob_close(struct knob *knob); /* accepts one that is not open (fd < 0) */
 
 /* The value in force, without blanks at its ends; for a choice the word in brackets. 0 or -errno; -E2BIG: too long. */
 int knob_read(const struct knob *knob, char value[RECORD_VALUE_MAX]);
+
+bool knob_is_action(
+	const char *name); /* has no value: it can be written and neither read nor undone */
 
 /* What the kernel answered: 0 or -errno. Whether it did it is told by knob_read(). */
 int knob_write(const struct knob *knob, const char *value);

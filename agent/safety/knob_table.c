@@ -3,7 +3,7 @@
  * knob_table.c - every knob that may be changed, with type, range and coupling. A new knob is one row here.
  *
  * Ranges are the kernel's own (Documentation/admin-guide/sysctl/vm.rst, Documentation/ABI/stable/sysfs-block,
- * Documentation/admin-guide/cgroup-v2.rst), made narrower where the ends are known to hurt. Constant.
+ * Documentation/admin-guide/cgroup-v2.rst, sched(7), process_madvise(2)), made narrower where the ends are known to hurt. Constant.
  */
 #include "agent/safety/knob.h"
 
@@ -11,6 +11,7 @@
 #include <stddef.h>
 
 #define MIB (1024LL * 1024)
+#define GIB (1024 * MIB)
 #define TIB (MIB * MIB)
 #define PAGE 4096
 
@@ -43,6 +44,13 @@ static const struct knob_def table[] = {
 	{ "cgroup:*/memory.low", KNOB_INT_OR_MAX, .min = 0, .max = TIB, .round = PAGE },
 	{ "cgroup:*/memory.high", KNOB_INT_OR_MAX, .min = MIB, .max = TIB, .round = PAGE },
 	{ "cgroup:*/cgroup.freeze", KNOB_INT, .min = 0, .max = 1 },
+	/* of the one task with this number; threads that run already keep theirs */
+	{ "sched:*/nice", KNOB_INT, .min = -20, .max = 19 },
+	/* the real-time policies are not offered: a task that spins under one takes its CPU from everybody */
+	{ "sched:*/policy", KNOB_CHOICE, .choices = " other batch idle " },
+	{ "sched:*/affinity", KNOB_CPUS, .min = 0 },
+	{ "madvise:*/cold", KNOB_ACTION, .min = PAGE, .max = GIB },
+	{ "madvise:*/pageout", KNOB_ACTION, .min = PAGE, .max = GIB },
 };
 
 const struct knob_def *knob_find(const char *name)

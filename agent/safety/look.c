@@ -115,6 +115,7 @@ int safety_history(const char *dir, journal_visit *visit, void *ctx, struct safe
 struct explain {
 	uint64_t id;
 	struct change change;
+	struct policy_event event, next; /* id 0 = none */
 	char *out;
 	size_t size, len;
 };
@@ -134,24 +135,87 @@ __attribute__((format(printf, 2, 3))) static void put(struct explain *e, const c
 		e->len = e->size - 1;
 }
 
-static int explain_record(void *ctx, const struct record *record)
+static void put_step(
+	struct explain *e, const struct record *record, const char *state, const char *why)
 {
-	struct explain *e = ctx;
 	time_t seconds = (time_t)(record->stamp.real_ns / 1000000000ULL);
 	char when[32] = "";
 	struct tm tm;
 
+	if (gmtime_r(&seconds, &tm))
+		strftime(when, sizeof(when), "%F %T UTC", &tm);
+	put(e, "  %s  %s%s%s\n", when, state, why[0] ? ": " : "", why);
+}
+
+static int explain_record(void *ctx, const struct record *record)
+{
+	struct explain *e = ctx;
+
+	/* what came of a policy's event is told by the next one about it */
+	if (record->kind == RECORD_POLICY && record->policy.id == e->id && !e->event.id) {
+		e->event = record->policy;
+		put_step(e, record, e->event.to, "");
+	} else if (record->kind == RECORD_POLICY && e->event.id && !e->next.id &&
+		   record->policy.id != e->id &&
+		   strcmp(record->policy.policy, e->event.policy) == 0) {
+		e->next = record->policy;
+		put_step(e, record, e->next.to, "");
+	}
 	if (record->kind != RECORD_CHANGE || record->change.id != e->id)
 		return 0;
 	/* the first record of a segment repeats open changes */
 	if (e->change.id && e->change.state == record->change.state)
 		return 0;
 	e->change = record->change;
-	if (gmtime_r(&seconds, &tm))
-		strftime(when, sizeof(when), "%F %T UTC", &tm);
-	put(e, "  %s  %s%s%s\n", when, change_state_name(e->change.state),
-		e->change.why[0] ? ": " : "", e->change.why);
+	put_step(e, record, change_state_name(e->change.state), e->change.why);
 	return 0;
+}
+
+static const char *or_else(const char *text, const char *otherwise)
+{
+	return text[0] ? text : otherwise;
+}
+
+static void explain_event(struct explain *e)
+{
+	const struct policy_event *p = &e->event;
+
+	put(e,
+		"what: %s\nmode: ends with the agent that made it, so there is nothing for the "
+		"keeper to "
+		"undo\nevidence: %s\nexpected: %s\nobserved: ",
+		p->sentence, or_else(p->evidence, "none was recorded"),
+		or_else(p->expected, "nothing was recorded"));
+	if (e->next.id)
+		put(e, "until change %llu: %s%s%s\n", (unsigned long long)e->next.id,
+			e->next.sentence, e->next.evidence[0] ? "; " : "", e->next.evidence);
+	else
+		put(e, "no later change of %s is on record\n", p->policy);
+	put(e, "undo: %s\n", p->undo);
+}
+
+static void explain_undo(struct explain *e)
+{
+	const struct change *c = &e->change;
+
+	if (c->mode == CHANGE_ONCE) {
+		put(e, "undo: cannot be undone, the kernel keeps no value of it to go back to\n");
+		return;
+	}
+	if (!change_open(c)) {
+		put(e, "undo: nothing is left to undo, it is %s\n", change_state_name(c->state));
+		return;
+	}
+	put(e, "undo: semantosctl rollback %llu, or by hand:\n", (unsigned long long)c->id);
+	for (uint64_t k = 0; k < c->n_knobs; k++) {
+		char command[512], partner[RECORD_NAME_MAX];
+
+		/* of a coupled pair the one that reads 0 follows from the other */
+		if (knob_same(c->knob[k].original, "0") && knob_partner(c->knob[k].name, partner))
+			continue;
+		knob_command(c->knob[k].name, c->knob[k].original, command, sizeof(command));
+		put(e, "  %s\n", command);
+	}
 }
 
 int safety_explain(const char *dir, uint64_t id, char *out, size_t size, struct safety_error *error)
@@ -168,36 +232,21 @@ int safety_explain(const char *dir, uint64_t id, char *out, size_t size, struct 
 	e->size = size;
 	put(e, "steps:\n");
 	err = safety_history(dir, explain_record, e, error);
-	if (!err && !e->change.id) {
+	if (!err && !e->change.id && !e->event.id) {
 		safety_say(
 			error, "the journal has no change %llu (any more)", (unsigned long long)id);
 		err = -ENOENT;
 	}
-	if (err)
-		goto out;
-	put(e, "what: %s\nmode: %s\n", e->change.sentence, change_mode_name(e->change.mode));
-	if (e->change.evidence[0])
-		put(e, "evidence: %s\n", e->change.evidence);
-	if (e->change.expected[0])
-		put(e, "expected: %s\n", e->change.expected);
-	if (e->change.observed[0])
-		put(e, "observed: %s\n", e->change.observed);
-	if (!change_open(&e->change))
-		goto out;
-	put(e, "undo: semantosctl rollback %llu, or by hand:\n", (unsigned long long)id);
-	for (uint64_t k = 0; k < e->change.n_knobs; k++) {
-		char command[512];
-
-		/* of a coupled pair the one that reads 0 follows from the other */
-		if (e->change.n_knobs > 1 && knob_same(e->change.knob[k].original, "0") &&
-			knob_find(e->change.knob[k].name) &&
-			knob_find(e->change.knob[k].name)->partner)
-			continue;
-		knob_command(e->change.knob[k].name, e->change.knob[k].original, command,
-			sizeof(command));
-		put(e, "  %s\n", command);
+	if (!err && e->event.id) {
+		explain_event(e);
+	} else if (!err) {
+		put(e, "what: %s\nmode: %s\nevidence: %s\nexpected: %s\nobserved: %s\n",
+			e->change.sentence, change_mode_name(e->change.mode),
+			or_else(e->change.evidence, "none was recorded"),
+			or_else(e->change.expected, "nothing was recorded"),
+			or_else(e->change.observed, "nothing was recorded"));
+		explain_undo(e);
 	}
-out:
 	free(e);
 	return err;
 }

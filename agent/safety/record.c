@@ -27,8 +27,8 @@ static const struct field stamp_fields[] = {
 
 static const struct field change_fields[] = {
 	NUMBER(struct change, id, 1, UINT64_MAX - 1),
-	NUMBER(struct change, state, CHANGE_INTENT, CHANGE_LEFT_ALONE),
-	NUMBER(struct change, mode, CHANGE_AUTO, CHANGE_NEVER),
+	NUMBER(struct change, state, CHANGE_INTENT, CHANGE_DONE),
+	NUMBER(struct change, mode, CHANGE_AUTO, CHANGE_ONCE),
 	NUMBER(struct change, n_knobs, 1, RECORD_KNOBS_MAX),
 	TEXT(struct change, owner),
 	TEXT(struct change, sentence),
@@ -57,6 +57,17 @@ static const struct field quarantine_fields[] = {
 	NUMBER(struct quarantine, on, 0, 1),
 	TEXT(struct quarantine, policy),
 	TEXT(struct quarantine, sentence),
+};
+
+static const struct field policy_fields[] = {
+	NUMBER(struct policy_event, id, 1, UINT64_MAX - 1),
+	TEXT(struct policy_event, policy),
+	TEXT(struct policy_event, from),
+	TEXT(struct policy_event, to),
+	TEXT(struct policy_event, sentence),
+	TEXT(struct policy_event, evidence),
+	TEXT(struct policy_event, expected),
+	TEXT(struct policy_event, undo),
 };
 
 static const struct field segment_field = { 0, 0, 1, UINT64_MAX - 1 };
@@ -146,6 +157,9 @@ static void walk_record(struct cursor *c, struct record *r)
 	case RECORD_QUARANTINE:
 		walk(c, &r->quarantine, quarantine_fields, COUNT(quarantine_fields));
 		break;
+	case RECORD_POLICY:
+		walk(c, &r->policy, policy_fields, COUNT(policy_fields));
+		break;
 	default:
 		c->bad = true;
 	}
@@ -178,16 +192,16 @@ bool change_open(const struct change *change)
 const char *change_state_name(uint64_t state)
 {
 	static const char *const name[] = { "?", "intent", "applied", "kept", "rolled-back",
-		"left-alone" };
+		"left-alone", "done" };
 
-	return name[state <= CHANGE_LEFT_ALONE ? state : 0];
+	return name[state <= CHANGE_DONE ? state : 0];
 }
 
 const char *change_mode_name(uint64_t mode)
 {
-	static const char *const name[] = { "?", "auto", "on-breach", "never" };
+	static const char *const name[] = { "?", "auto", "on-breach", "never", "once" };
 
-	return name[mode <= CHANGE_NEVER ? mode : 0];
+	return name[mode <= CHANGE_ONCE ? mode : 0];
 }
 
 void record_text(char *out, size_t size, const char *text_in)

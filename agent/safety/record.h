@@ -27,21 +27,24 @@ enum record_kind {
 	RECORD_EXIT = 3, /* a policy was ejected */
 	RECORD_QUARANTINE = 4, /* a policy may not be attached any more, or may again */
 	RECORD_MARK = 5, /* the agent began, ended or makes way for another version of itself */
+	RECORD_POLICY = 6, /* a policy was attached, detached or given another mode */
 };
 
-/* intent -> applied -> kept; from each of them -> rolled-back or left-alone, which end it. */
+/* intent -> applied -> kept; from each of them -> rolled-back or left-alone, which end it. Once: intent -> done. */
 enum change_state {
 	CHANGE_INTENT = 1, /* announced; the knobs may or may not have been written */
 	CHANGE_APPLIED = 2, /* written and read back */
 	CHANGE_KEPT = 3, /* judged and kept in force */
 	CHANGE_ROLLED_BACK = 4, /* the originals stand again */
 	CHANGE_LEFT_ALONE = 5, /* a value that is not ours stands there: nothing more to undo */
+	CHANGE_DONE = 6, /* of mode once: carried out, over, and not to be undone */
 };
 
 enum change_mode {
 	CHANGE_AUTO = 1, /* undone on breach and when the agent ends */
 	CHANGE_ON_BREACH = 2, /* undone on breach only */
 	CHANGE_NEVER = 3, /* undone only when a person asks */
+	CHANGE_ONCE = 4, /* an action (KNOB_ACTION): done once, in force never, cannot be undone */
 };
 
 /* When something was recorded. Uptime counts suspended time and is comparable within one boot only. */
@@ -89,6 +92,17 @@ struct quarantine {
 	char sentence[RECORD_TEXT_MAX];
 };
 
+/* What ends with the agent by itself, so that the keeper has nothing to undo. */
+struct policy_event {
+	uint64_t id; /* among those of changes */
+	char policy[RECORD_OWNER_MAX];
+	char from[RECORD_OWNER_MAX], to[RECORD_OWNER_MAX]; /* detached, shadow, canary:N, enforce */
+	char sentence[RECORD_TEXT_MAX];
+	char evidence[RECORD_TEXT_MAX];
+	char expected[RECORD_TEXT_MAX];
+	char undo[RECORD_TEXT_MAX]; /* the command that goes back */
+};
+
 enum mark { MARK_BEGUN = 1, MARK_ENDED = 2, MARK_UPGRADE = 3 };
 
 struct record {
@@ -101,6 +115,7 @@ struct record {
 		struct change change;
 		struct exit_record exit;
 		struct quarantine quarantine;
+		struct policy_event policy;
 	};
 };
 

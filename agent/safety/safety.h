@@ -84,10 +84,16 @@ unsigned int safety_close(struct safety *safety, enum safety_end end);
 /*
  * Change all knobs of the request, or none. 0 with *id; -EALREADY: they have these values, or the same change is in
  * force (*id says which, 0 = none); -EBUSY: a knob has another owner, or changed under our hands; -ENOENT, -EINVAL,
- * -ERANGE: not offered or out of range; -EAGAIN: too many too soon; -EIO, -ENOSPC…: journal or kernel failed.
+ * -ERANGE: not offered or out of range, or an action in another mode than once; -ESRCH: the process is gone; -EAGAIN: too many too soon; -EIO, -ENOSPC…: journal or kernel failed.
  */
 int safety_apply(struct safety *safety, const struct safety_request *request, uint64_t *id,
 	struct safety_error *error);
+
+/*
+ * Record that a policy was attached, detached or given another mode; event->id is filled in, texts are cut to length. It
+ * is in force as long as the agent that made it, so nobody undoes it. 0, -EALREADY: from and to are the same, or -errno.
+ */
+int safety_note(struct safety *safety, struct policy_event *event, struct safety_error *error);
 
 /* Judged and kept in force. observed: what was measured. 0, -ENOENT, -EALREADY (ended) or -errno. */
 int safety_keep(
@@ -135,7 +141,7 @@ int safety_unquarantine(struct safety *safety, const char *policy, struct safety
 /* All records still kept, oldest first. 0, what visit returned, or -errno with everything before the damage visited. */
 int safety_history(const char *dir, journal_visit *visit, void *ctx, struct safety_error *error);
 
-/* One change as it stands, and its steps. -ENOENT: no such id. A multi-line text for people into out[size]. */
+/* One change of settings, or of a policy, as it stands, and its steps. -ENOENT: no such id. A multi-line text for people into out[size]. */
 int safety_explain(
 	const char *dir, uint64_t id, char *out, size_t size, struct safety_error *error);
 

@@ -112,6 +112,10 @@ static enum result undo_open_pair(
 		return RESULT_NOTHING;
 	if (!err)
 		err = knob_write(&u->knob[k], want->original);
+	if (err == -ESRCH) {
+		tell(u, "%s is gone", want->name);
+		return RESULT_GONE;
+	}
 	if (err)
 		goto failed;
 	strcpy(before, u->live[k]);
@@ -137,7 +141,7 @@ failed:
 
 static bool is_gone(int err)
 {
-	return err == -ENOENT || err == -ENODEV || err == -ENXIO;
+	return err == -ENOENT || err == -ENODEV || err == -ENXIO || err == -ESRCH;
 }
 
 static enum result undo_pair(struct undo *u, const size_t pair[2], size_t n, unsigned int *written)
@@ -192,6 +196,13 @@ int change_undo(struct change *change, const char *root, const char *boot_id, co
 			"the machine was started anew since, and the change went with the kernel "
 			"it was made "
 			"in, so nothing is left to undo");
+		return 0;
+	}
+	if (change->mode == CHANGE_ONCE) {
+		change->state = CHANGE_LEFT_ALONE;
+		tell(&u, "it may have been carried out in part and cannot be undone, because %s",
+			because);
+		record_text(change->why, sizeof(change->why), u.text);
 		return 0;
 	}
 	for (size_t k = change->n_knobs; k-- > 0;) {

@@ -14,7 +14,8 @@
 #include "agent/safety/record.h"
 
 /*
- * boot_id: of this boot; a change made in another one went with it. because: half a sentence.
+ * A change of mode once that was stopped half way is left alone: what it may have done cannot be undone, and it is not done
+ * again. boot_id: of this boot; a change made in another one went with it. because: half a sentence.
  * 0: change->state is now CHANGE_ROLLED_BACK or CHANGE_LEFT_ALONE and change->why says what was found and done.
  * -errno: something of it is still in force; state is as it was and why says what stands in the way.
  * *written (may be NULL) counts the knobs that were written.

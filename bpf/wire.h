@@ -259,6 +259,24 @@ static inline __attribute__((always_inline)) int semantos_in_canary(
 	return (wire_u32)((request_id * 0x9e3779b97f4a7c15ULL) >> 32) % 100 < canary_percent;
 }
 
+/*
+ * The single row of the pinned map `trial`: what came of obeying and of not obeying, in mode canary. Whoever acts on
+ * verdicts reports each request here once it ended; the agent only reads, and promotes or demotes by the difference.
+ */
+struct semantos_trial {
+	wire_u64 requests[2]; /* control group, treated */
+	wire_u64 latency_us[2]; /* their sums */
+	wire_u64 reserved[4];
+};
+
+/* treated: semantos_in_canary() of the request, whatever the verdict said: groups are compared as they were drawn. */
+static inline __attribute__((always_inline)) void semantos_trial_report(
+	struct semantos_trial *trial, int treated, wire_u64 latency_us)
+{
+	__sync_fetch_and_add(&trial->latency_us[!!treated], latency_us);
+	__sync_fetch_and_add(&trial->requests[!!treated], 1);
+}
+
 /* Commands of the policy object's `control` program (SEC("syscall")), the only writer of the maps above. */
 enum semantos_control_op {
 	SEMANTOS_CTL_SLOT_ADD = 1, /* slot, dev, diskseq, queue_depth, queues */
@@ -336,6 +354,7 @@ SEMANTOS_ASSERT_SIZE(struct semantos_lease, 32);
 SEMANTOS_ASSERT_SIZE(struct semantos_slot, 64);
 SEMANTOS_ASSERT_SIZE(struct semantos_policy, 64);
 SEMANTOS_ASSERT_SIZE(struct semantos_control, 56);
+SEMANTOS_ASSERT_SIZE(struct semantos_trial, 64);
 SEMANTOS_ASSERT_SIZE(struct semantos_counters, 256);
 SEMANTOS_ASSERT_SIZE(struct semantos_wake, 64);
 _Static_assert(

@@ -279,7 +279,9 @@ static int policy_tables(struct bpf_policy *policy, char *error, size_t error_le
 	policy->policy = map_table(object, "policy", sizeof(struct semantos_policy), 1, PROT_READ);
 	policy->wake =
 		map_table(object, "wake", sizeof(struct semantos_wake), 1, PROT_READ | PROT_WRITE);
-	if (!policy->verdicts || !policy->slots || !policy->policy || !policy->wake) {
+	policy->trial = map_table(object, "trial", sizeof(struct semantos_trial), 1, PROT_READ);
+	if (!policy->verdicts || !policy->slots || !policy->policy || !policy->wake ||
+		!policy->trial) {
 		int err = errno ? -errno : -EPROTO;
 
 		snprintf(error, error_len,
@@ -300,7 +302,8 @@ static int policy_tables(struct bpf_policy *policy, char *error, size_t error_le
 
 static int policy_pin(struct bpf_policy *policy, char *error, size_t error_len)
 {
-	static const char *const names[] = { "verdicts", "slots", "policy", "counters", "history" };
+	static const char *const names[] = { "verdicts", "slots", "policy", "trial", "counters",
+		"history" };
 	char path[PATH_MAX];
 	int err;
 
@@ -444,6 +447,7 @@ void bpf_policy_close(struct bpf_policy *policy)
 	unmap_table(policy->slots, sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS);
 	unmap_table(policy->policy, sizeof(struct semantos_policy), 1);
 	unmap_table(policy->wake, sizeof(struct semantos_wake), 1);
+	unmap_table(policy->trial, sizeof(struct semantos_trial), 1);
 	bpf_object__close(policy->object);
 	memset(policy, 0, sizeof(*policy));
 }

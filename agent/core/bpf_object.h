@@ -42,6 +42,7 @@ struct bpf_policy {
 	struct semantos_verdict_row *verdicts; /* [SEMANTOS_MAX_SLOTS], read-write */
 	const volatile struct semantos_slot *slots; /* [SEMANTOS_MAX_SLOTS], read-only */
 	const volatile struct semantos_policy *policy; /* read-only */
+	const volatile struct semantos_trial *trial; /* read-only */
 	struct semantos_wake *wake;
 	char pin_dir[PATH_MAX];
 };

@@ -229,9 +229,10 @@ static void attach(
 	struct core *core, const char *name, const char *text, struct control_reply *reply)
 {
 	struct policy_env env = { core->loop, core->trainer, &core->lease, &core->options,
-		core_active, core_eject, core };
+		core_active, core_eject, core_note, core };
 	struct call call = { .core = core, .name = name, .reply = reply };
 	struct manifest *manifest = calloc(1, sizeof(*manifest));
+	char mode_now[POLICY_MODE_LEN];
 	enum semantos_mode mode;
 	uint32_t percent;
 	int err;
@@ -288,9 +289,11 @@ static void attach(
 			policy_close(call.policy);
 		goto out;
 	}
-	answer(reply, 0, "%.31s: detached -> %s, because it was asked for.", name,
-		control_mode_name(mode));
+	policy_mode_text(mode, percent, mode_now);
+	answer(reply, 0, "%.31s: detached -> %s, because it was asked for.", name, mode_now);
 	log_info("%s", reply->text);
+	core_note(core, name, "detached", mode_now, "it was asked for", manifest->summary,
+		"its hooks see every read of the disks it follows; see `semantosctl status`");
 out:
 	free(manifest);
 }
@@ -357,6 +360,7 @@ int control_take_down(struct core *core, struct policy *policy)
 void control_detach(struct core *core, const char *name, struct control_reply *reply)
 {
 	struct call call = { .core = core, .name = name, .reply = reply };
+	char from[POLICY_MODE_LEN];
 	int err;
 
 	pthread_mutex_lock(&core->change);
@@ -366,6 +370,8 @@ void control_detach(struct core *core, const char *name, struct control_reply *r
 	} else if (err) {
 		answer_lost(reply, err);
 	} else {
+		/* the loop's thread may change it meanwhile; then the journal has that as well */
+		policy_mode_now(call.policy, from);
 		err = control_take_down(core, call.policy);
 		if (err) {
 			answer_lost(reply, err);
@@ -379,6 +385,8 @@ void control_detach(struct core *core, const char *name, struct control_reply *r
 				"kernel's default decides.",
 				name);
 			log_info("%s", reply->text);
+			core_note(core, name, from, "detached", "the operator asked", NULL,
+				"the kernel's default decides");
 		}
 	}
 	pthread_mutex_unlock(&core->change);

@@ -96,6 +96,47 @@ void core_eject(void *ctx, struct policy *policy, const char *kind, const char *
 			exit.policy);
 }
 
+void core_note(void *ctx, const char *policy, const char *from, const char *to, const char *because,
+	const char *evidence, const char *expected)
+{
+	struct core *core = ctx;
+	struct policy_event event = { 0 };
+	char text[RECORD_TEXT_MAX + 128];
+
+	record_text(event.policy, sizeof(event.policy), policy);
+	record_text(event.from, sizeof(event.from), from);
+	record_text(event.to, sizeof(event.to), to);
+	snprintf(text, sizeof(text), "%s: %s -> %s, because %s", policy, from, to, because);
+	record_text(event.sentence, sizeof(event.sentence), text);
+	record_text(event.evidence, sizeof(event.evidence), evidence);
+	record_text(event.expected, sizeof(event.expected), expected);
+	if (strcmp(to, "detached") == 0)
+		snprintf(text, sizeof(text), "semantosctl attach %s --mode %s", policy, from);
+	else if (strcmp(from, "detached") == 0)
+		snprintf(text, sizeof(text), "semantosctl detach %s", policy);
+	else
+		snprintf(text, sizeof(text), "semantosctl mode %s %s", policy, from);
+	record_text(event.undo, sizeof(event.undo), text);
+	if (!guard_note(core->guard, &event))
+		log_error("Too much waits for the journal; it misses that %s.", event.sentence);
+}
+
+static void do_demote(void *ctx)
+{
+	policy_demote(ctx, "the change to its mode could not be recorded");
+}
+
+void core_unrecorded(void *ctx, const char *name)
+{
+	struct core *core = ctx;
+	struct policy *policy;
+
+	pthread_mutex_lock(&core->change);
+	if (control_find(core, name, &policy) == 0)
+		loop_call(core->loop, do_demote, policy, CONTROL_WAIT_MS);
+	pthread_mutex_unlock(&core->change);
+}
+
 void core_take_down(void *ctx, const char *name)
 {
 	struct core *core = ctx;
@@ -115,6 +156,9 @@ void core_take_down(void *ctx, const char *name)
 			log_warn("%s: attached -> detached, because it was ejected; the kernel's "
 				 "default decides.",
 				name);
+		if (!err)
+			core_note(core, name, "shadow", "detached", "it was ejected",
+				"the ejection recorded before", "the kernel's default decides");
 	}
 	pthread_mutex_unlock(&core->change);
 }

@@ -292,6 +292,7 @@ static bool start_guard(struct core *core)
 		.keeper = core->options.keeper,
 		.loop = core->loop,
 		.eject = core_take_down,
+		.unrecorded = core_unrecorded,
 		.ctx = core };
 
 	snprintf(dir, sizeof(dir), "%.*s/safety", PATH_MAX - 16, core->options.state_dir);

@@ -51,6 +51,10 @@ struct core {
 void core_active(void *core); /* policy_env.active */
 void core_eject(void *core, struct policy *policy, const char *kind, const char *reason,
 	const char *evidence); /* policy_env.eject */
+/* Into the journal, without waiting for it; policy_env.noted. Any thread. */
+void core_note(void *core, const char *policy, const char *from, const char *to,
+	const char *because, const char *evidence, const char *expected);
+void core_unrecorded(void *core, const char *policy); /* guard_options.unrecorded */
 void core_take_down(void *core, const char *policy); /* guard_options.eject */
 
 /* control.c, with `change` held: hooks off, out of the loop, audited, closed. 0 or -errno of loop_call(). */

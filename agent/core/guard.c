@@ -231,6 +231,16 @@ bool guard_eject(struct guard *g, const struct exit_record *exit)
 	return post(g, job);
 }
 
+bool guard_note(struct guard *g, const struct policy_event *event)
+{
+	struct job *job = job_new(guard_run_note, event->policy, NULL);
+
+	if (!job)
+		return false;
+	job->event = *event;
+	return post(g, job);
+}
+
 void guard_tick(struct guard *g)
 {
 	struct job *job;

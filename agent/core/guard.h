@@ -32,6 +32,8 @@ struct guard_options {
 	struct loop *loop; /* carries the heartbeat */
 	/* On the guard's thread, after the ejection is on record: take the policy down. */
 	void (*eject)(void *ctx, const char *policy);
+	/* On the guard's thread: this policy's change to another mode than shadow could not be recorded. May be NULL. */
+	void (*unrecorded)(void *ctx, const char *policy);
 	void *ctx;
 };
 
@@ -66,6 +68,12 @@ void guard_unquarantine(struct guard *guard, const char *policy, struct control_
  * too. False: the queue is full or memory is short.
  */
 bool guard_eject(struct guard *guard, const struct exit_record *exit);
+
+/*
+ * Record that a policy was attached, detached or given another mode; should that fail while it is more than in shadow,
+ * options.unrecorded(). Returns at once; any thread. False: the queue is full or memory is short.
+ */
+bool guard_note(struct guard *guard, const struct policy_event *event);
 
 void guard_tick(struct guard *guard); /* the loop's thread, once a second */
 

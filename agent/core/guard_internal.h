@@ -29,6 +29,7 @@ struct job {
 	} knob[RECORD_KNOBS_MAX];
 	char because[RECORD_TEXT_MAX];
 	struct exit_record exit;
+	struct policy_event event;
 	struct control_reply reply;
 };
 
@@ -69,6 +70,7 @@ void guard_run_apply(struct guard *guard, struct job *job);
 void guard_run_rollback(struct guard *guard, struct job *job);
 void guard_run_unquarantine(struct guard *guard, struct job *job);
 void guard_run_eject(struct guard *guard, struct job *job);
+void guard_run_note(struct guard *guard, struct job *job);
 void guard_run_tick(struct guard *guard, struct job *job);
 
 #endif

@@ -298,6 +298,19 @@ void guard_run_eject(struct guard *g, struct job *job)
 		g->options.eject(g->options.ctx, job->exit.policy);
 }
 
+void guard_run_note(struct guard *g, struct job *job)
+{
+	struct policy_event *event = &job->event;
+	struct safety_error error = { "the journal cannot be used" };
+
+	if (guard_open(g) && safety_note(g->safety, event, &error) == 0)
+		return;
+	log_error("It is not recorded that %s: %s.", event->sentence, error.text);
+	if (g->options.unrecorded && strcmp(event->to, "shadow") != 0 &&
+		strcmp(event->to, "detached") != 0)
+		g->options.unrecorded(g->options.ctx, event->policy);
+}
+
 /* A keeper that died is started anew; what one undid while we were silent is taken in. */
 void guard_run_tick(struct guard *g, struct job *job)
 {

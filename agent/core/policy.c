@@ -51,6 +51,7 @@ struct policy *policy_open(const struct policy_env *env, const struct manifest *
 			strerror(-*err));
 		goto out_close;
 	}
+	trial_begin(&policy->trial, policy->bpf.trial);
 	return policy;
 
 out_close:
@@ -270,7 +271,7 @@ void policy_tick(struct policy *policy)
 	uint32_t looks = 0, slot = policy->next_look;
 
 	check_records(policy);
-
+	policy_try(policy);
 	/* A look costs a ms or two, and the lease is renewed by this very thread: a few devices at a time, in turn. */
 	for (uint32_t i = 0; i < policy->n_slots; i++) {
 		slot = slot < policy->n_slots ? slot : 0;

@@ -16,6 +16,8 @@
 #include "agent/core/manifest.h"
 #include "agent/core/trainer.h"
 
+#define POLICY_MODE_LEN 32
+
 struct policy;
 
 struct policy_env {
@@ -31,7 +33,10 @@ struct policy_env {
 	 */
 	void (*eject)(void *ctx, struct policy *policy, const char *kind, const char *reason,
 		const char *evidence);
-	void *active_ctx; /* of both */
+	/* The mode was changed; for the journal. evidence and expected are sentences. May be NULL. */
+	void (*noted)(void *ctx, const char *policy, const char *from, const char *to,
+		const char *because, const char *evidence, const char *expected);
+	void *active_ctx; /* of all */
 };
 
 /* Load the policy of this manifest, nothing attached. NULL with one sentence and *err = -errno. */
@@ -52,6 +57,9 @@ void policy_leave(struct policy *policy); /* what is still in the rings is taken
  */
 uint64_t policy_audit(struct policy *policy);
 
+/* "shadow", "canary:N", "enforce" */
+void policy_mode_text(enum semantos_mode mode, uint32_t canary_percent, char text[POLICY_MODE_LEN]);
+void policy_mode_now(const struct policy *policy, char text[POLICY_MODE_LEN]);
 const char *policy_name(const struct policy *policy);
 
 /* Compare the slots with the disks there are now: new ones join, gone or replaced ones leave. */
@@ -62,6 +70,8 @@ void policy_hold(struct policy *policy);
 bool policy_held(const struct policy *policy);
 int policy_set_mode(struct policy *policy, enum semantos_mode mode, uint32_t canary_percent,
 	struct control_reply *reply);
+void policy_demote(
+	struct policy *policy, const char *because); /* into shadow, unless it is there */
 void policy_use_model(struct policy *policy, const char *device, const void *bytes, size_t n_bytes,
 	struct control_reply *reply);
 int policy_view(

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * policy_devices.c - which disks have a slot, what mode they are under, and what all of it looks like from outside.
+ * policy_devices.c - which disks have a slot, and what all of it looks like from outside.
  */
 #include "agent/core/policy_internal.h"
 
@@ -159,64 +159,6 @@ void policy_sync_disks(struct policy *policy, const struct disk *disks, size_t n
 				? "none here matches --device (less --exclude); semantosctl probe "
 				  "lists them"
 				: "no physical disk is here; name others by --device");
-}
-
-static void mode_text(enum semantos_mode mode, uint32_t canary_percent, char *text, size_t text_len)
-{
-	if (mode == SEMANTOS_CANARY)
-		snprintf(text, text_len, "canary:%u", canary_percent);
-	else
-		snprintf(text, text_len, "%s", control_mode_name(mode));
-}
-
-int policy_set_mode(struct policy *policy, enum semantos_mode mode, uint32_t canary_percent,
-	struct control_reply *reply)
-{
-	enum semantos_mode old_mode = policy->mode;
-	uint32_t old_percent = policy->canary_percent, ready = 0, judged = 0;
-	char old_text[32], new_text[32];
-
-	for (uint32_t slot = 0; slot < policy->n_slots; slot++) {
-		struct device_view view;
-
-		if (!policy->device[slot])
-			continue;
-		device_view(policy->device[slot], true, false, &view);
-		judged += view.has_model;
-		ready += view.has_model && view.signal;
-	}
-	mode_text(old_mode, old_percent, old_text, sizeof(old_text));
-	mode_text(mode, canary_percent, new_text, sizeof(new_text));
-	if (policy_held(policy)) {
-		reply->error = -EPERM;
-		snprintf(reply->text, sizeof(reply->text),
-			"%s is ejected and about to be detached.", policy_name(policy));
-		return -EPERM;
-	}
-	if (mode != SEMANTOS_SHADOW && judged && !ready) {
-		reply->error = -EPERM;
-		snprintf(reply->text, sizeof(reply->text),
-			"%s stays in %s: no model of it predicts better than the baselines, so it "
-			"can be promoted to nothing.",
-			policy_name(policy), old_text);
-		return -EPERM;
-	}
-	policy->mode = mode;
-	policy->canary_percent = mode == SEMANTOS_CANARY ? canary_percent : 0;
-	reply->error = policy_push_row(policy);
-	if (reply->error) {
-		policy->mode = old_mode;
-		policy->canary_percent = old_percent;
-		snprintf(reply->text, sizeof(reply->text),
-			"%s stays in %s: the kernel side refused: %s.", policy_name(policy),
-			old_text, strerror(-reply->error));
-		return reply->error;
-	}
-	snprintf(reply->text, sizeof(reply->text),
-		"%s: %s -> %s, because the operator asked for it.", policy_name(policy), old_text,
-		new_text);
-	log_info("%s", reply->text);
-	return 0;
 }
 
 void policy_use_model(struct policy *policy, const char *device, const void *bytes, size_t n_bytes,

@@ -10,6 +10,7 @@
 #include "agent/core/drain.h"
 #include "agent/core/policy.h"
 #include "agent/core/ring.h"
+#include "agent/core/trial.h"
 
 #define POLICY_RING_MOST (1u << 20)
 #define POLICY_RING_LEAST (256u << 10)
@@ -39,6 +40,7 @@ struct policy {
 	struct bpf_policy bpf;
 	enum semantos_mode mode;
 	uint32_t canary_percent;
+	struct trial trial; /* in mode canary */
 	char state_dir[PATH_MAX];
 
 	struct ring_reader *reader;
@@ -61,6 +63,7 @@ struct policy {
 	struct timespec since;
 };
 
+void policy_try(struct policy *policy); /* once a second: does the canary decide something? */
 int policy_push_row(struct policy *policy); /* mode, TTL and budget into the kernel's row */
 
 #endif

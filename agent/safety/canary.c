@@ -22,7 +22,8 @@ void canary_reset(struct canary *canary)
 static void close_block(struct canary *canary)
 {
 	if (canary->n[0] >= CANARY_BLOCK_MIN && canary->n[1] >= CANARY_BLOCK_MIN) {
-		double difference = canary->sum[1] / canary->n[1] - canary->sum[0] / canary->n[0];
+		double difference = canary->sum[1] / (double)canary->n[1] -
+				    canary->sum[0] / (double)canary->n[0];
 		double from_mean = difference - canary->mean;
 
 		canary->blocks++;
@@ -31,6 +32,18 @@ static void close_block(struct canary *canary)
 	}
 	canary->sum[0] = canary->sum[1] = 0;
 	canary->n[0] = canary->n[1] = 0;
+}
+
+void canary_add_block(struct canary *canary, const uint64_t requests[2], const double sum_us[2])
+{
+	close_block(canary);
+	for (int group = 0; group < 2; group++) {
+		canary->sum[group] = sum_us[group];
+		canary->n[group] = requests[group];
+		canary->total[group] += sum_us[group];
+		canary->requests[group] += requests[group];
+	}
+	close_block(canary);
 }
 
 void canary_add(struct canary *canary, uint64_t ts_ns, bool treated, double latency_us)

@@ -29,7 +29,7 @@ enum canary_decision {
 struct canary {
 	uint64_t block; /* number of the block being filled: time / CANARY_BLOCK_NS */
 	double sum[2]; /* of the block: control, treated */
-	uint32_t n[2];
+	uint64_t n[2];
 	uint64_t requests[2]; /* of all blocks */
 	double total[2];
 	double mean, m2; /* of the blocks' differences, running (Welford) */
@@ -46,6 +46,9 @@ struct canary_view {
 };
 
 void canary_reset(struct canary *canary);
+
+/* A whole block that somebody else summed up: requests and their latencies, [0] control, [1] treated. */
+void canary_add_block(struct canary *canary, const uint64_t requests[2], const double sum_us[2]);
 
 /* One request that ended. ts_ns: when it was issued, in any order within a block or so. */
 void canary_add(struct canary *canary, uint64_t ts_ns, bool treated, double latency_us);

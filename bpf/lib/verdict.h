@@ -3,8 +3,8 @@
  * verdict.h - the tables a decision is read from: policy (mode, TTL), slots (generation), verdicts (the words).
  *
  * `policy` and `slots` are written by this object's programs alone; the agent freezes them for user space after load.
- * `verdicts` is written by the agent with one aligned store a word. All three are mmapable, so that a consumer in
- * user space decides without a system call.
+ * `verdicts` is written by the agent with one aligned store a word; `trial` by whoever obeys them in mode canary. All are
+ * mmapable, so that a consumer in user space decides and reports without a system call.
  */
 #ifndef SEMANTOS_BPF_VERDICT_H
 #define SEMANTOS_BPF_VERDICT_H
@@ -34,6 +34,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct semantos_verdict_row);
 } verdicts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct semantos_trial);
+} trial SEC(".maps");
 
 static __always_inline struct semantos_policy *policy_row(void)
 {

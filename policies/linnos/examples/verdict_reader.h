@@ -37,6 +37,7 @@ struct verdict_reader {
 	const volatile struct semantos_policy *policy;
 	const volatile struct semantos_slot *slots;
 	const volatile struct semantos_verdict_row *verdicts;
+	struct semantos_trial *trial; /* what this application reports in mode canary */
 	int64_t clock_offset_ns; /* of this time namespace; verdicts are in the kernel's own boot time */
 };
 
@@ -51,7 +52,7 @@ static inline uint64_t verdict_boot_ns(const struct verdict_reader *reader)
 
 /* Map one pinned table. The descriptor must be writable, the mapping need not be: the kernel maps no other one. */
 static inline int verdict_map(const char *pins, const char *policy, const char *name, size_t bytes,
-	const volatile void **table, char *error, size_t error_len)
+	int access, const volatile void **table, char *error, size_t error_len)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 	char path[512];
@@ -68,7 +69,7 @@ static inline int verdict_map(const char *pins, const char *policy, const char *
 				       : "run this as root");
 		return err;
 	}
-	at = mmap(NULL, (bytes + page - 1) & ~(page - 1), PROT_READ, MAP_SHARED, fd, 0);
+	at = mmap(NULL, (bytes + page - 1) & ~(page - 1), access, MAP_SHARED, fd, 0);
 	if (at == MAP_FAILED) {
 		err = -errno;
 		snprintf(error, error_len, "The table %.300s cannot be mapped: %s.", path,
@@ -99,25 +100,33 @@ static inline int verdict_reader_open(struct verdict_reader *reader, const char 
 			reader->clock_offset_ns = seconds * 1000000000 + ns;
 	if (file)
 		fclose(file);
-	err = verdict_map(pins, "", "lease", sizeof(*reader->lease), &table, error, error_len);
+	err = verdict_map(
+		pins, "", "lease", sizeof(*reader->lease), PROT_READ, &table, error, error_len);
 	if (!err) {
 		reader->lease = table;
-		err = verdict_map(
-			pins, policy, "policy", sizeof(*reader->policy), &table, error, error_len);
+		err = verdict_map(pins, policy, "policy", sizeof(*reader->policy), PROT_READ,
+			&table, error, error_len);
 	}
 	if (!err) {
 		reader->policy = table;
 		err = verdict_map(pins, policy, "slots",
-			SEMANTOS_MAX_SLOTS * sizeof(*reader->slots), &table, error, error_len);
+			SEMANTOS_MAX_SLOTS * sizeof(*reader->slots), PROT_READ, &table, error,
+			error_len);
 	}
 	if (!err) {
 		reader->slots = table;
 		err = verdict_map(pins, policy, "verdicts",
-			SEMANTOS_MAX_SLOTS * sizeof(*reader->verdicts), &table, error, error_len);
+			SEMANTOS_MAX_SLOTS * sizeof(*reader->verdicts), PROT_READ, &table, error,
+			error_len);
+	}
+	if (!err) {
+		reader->verdicts = table;
+		err = verdict_map(pins, policy, "trial", sizeof(*reader->trial),
+			PROT_READ | PROT_WRITE, &table, error, error_len);
 	}
 	if (err)
 		return err;
-	reader->verdicts = table;
+	reader->trial = (struct semantos_trial *)(uintptr_t)table;
 	if (reader->policy->version != SEMANTOS_WIRE_VERSION) {
 		snprintf(error, error_len,
 			"The agent's tables are of wire version %u, this program knows %d; build "
@@ -146,6 +155,18 @@ static inline uint32_t verdict_disk(dev_t dev)
 			fclose(file);
 	}
 	return major_number << 20 | minor_number;
+}
+
+/*
+ * In mode canary: how long a read took, of the treated share and of the control group alike, whatever the verdict was. By
+ * the difference the agent promotes or demotes the policy.
+ */
+static inline void verdict_report(
+	const struct verdict_reader *reader, uint64_t request, uint64_t latency_us)
+{
+	if (reader->policy->mode == SEMANTOS_CANARY)
+		semantos_trial_report(reader->trial,
+			semantos_in_canary(request, reader->policy->canary_percent), latency_us);
 }
 
 /*

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# The lab: stock kernels in QEMU. Programs for the guest are tests/vm/*.c. The load is static and knows nothing of the
-# product, so that it needs no library there; the others run parts of the product.
+# The lab: stock kernels in QEMU. Programs for the guest are tests/vm/*.c. The loads are static and know nothing of the
+# product, so that they need no library there; the others run parts of the product.
 
-VM_STATIC := $(B)/tests/vm/loadgen
+VM_STATIC := $(B)/tests/vm/loadgen $(B)/tests/vm/verifyio
 VM_PROGS := $(patsubst %.c,$(B)/%,$(wildcard tests/vm/*.c))
 KERNELS ?= 6.1 6.12 6.18 7
 

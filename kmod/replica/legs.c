@@ -45,6 +45,15 @@ unsigned long replica_flush_legs(struct replica *r, unsigned long legs)
 	return replica_meta_io(r, legs, REQ_OP_WRITE | REQ_PREFLUSH | REQ_SYNC, 0, NULL);
 }
 
+/* Tell semantos.ko which legs may be chosen. A leg comes before reads are sent to it, and goes after. */
+void replica_tell_legs(struct replica *r, unsigned long legs, bool in_use)
+{
+	unsigned int leg;
+
+	for_each_set_bit(leg, &legs, r->nr_legs) semantos_blk_set_leg(
+		r->blk, leg, r->leg[leg].dev ? r->leg[leg].dev->bdev->bd_dev : 0, in_use);
+}
+
 /* Take legs out in memory. False if none in sync would be left: then only those that were catching up are out. */
 static bool put_out(struct replica *r, unsigned long legs)
 {
@@ -62,12 +71,13 @@ static bool put_out(struct replica *r, unsigned long legs)
 		r->leg[leg].left = r->leg[leg].held;
 		atomic_long_inc(&r->ejected);
 		DMWARN("leg %u (%s) is out; %u of %u are in sync", leg, r->leg[leg].dev->name,
-			hweight_long(r->sync_legs & ~lost), r->nr_legs);
+			(unsigned int)hweight_long(r->sync_legs & ~lost), r->nr_legs);
 	}
 	if (lost)
 		r->generation_pending = true;
 	WRITE_ONCE(r->sync_legs, r->sync_legs & ~legs);
 	WRITE_ONCE(r->active_legs, r->active_legs & ~legs);
+	replica_tell_legs(r, lost, false);
 	schedule_work(&r->event_work);
 	return true;
 }
@@ -140,6 +150,7 @@ void replica_catch_up_done(struct replica *r)
 	ready &= r->active_legs;
 	if (!ready)
 		return;
+	replica_tell_legs(r, ready, true);
 	WRITE_ONCE(r->sync_legs, r->sync_legs | ready);
 	r->generation_pending = true;
 	if (replica_generation_sync(r))

@@ -8,20 +8,6 @@
  */
 #include "kmod/replica/replica.h"
 
-void replica_count_start(struct replica *r, unsigned int leg, bool read)
-{
-	this_cpu_inc(r->counts->outstanding[leg]);
-	if (read)
-		this_cpu_inc(r->counts->reads[leg]);
-	else
-		this_cpu_inc(r->counts->writes[leg]);
-}
-
-void replica_count_end(struct replica *r, unsigned int leg)
-{
-	this_cpu_dec(r->counts->outstanding[leg]);
-}
-
 void replica_counts_sum(struct replica *r, struct replica_counts *sum)
 {
 	unsigned int leg;
@@ -33,7 +19,6 @@ void replica_counts_sum(struct replica *r, struct replica_counts *sum)
 		struct replica_counts *c = per_cpu_ptr(r->counts, cpu);
 
 		for (leg = 0; leg < r->nr_legs; leg++) {
-			sum->outstanding[leg] += READ_ONCE(c->outstanding[leg]);
 			sum->reads[leg] += READ_ONCE(c->reads[leg]);
 			sum->writes[leg] += READ_ONCE(c->writes[leg]);
 		}
@@ -42,48 +27,17 @@ void replica_counts_sum(struct replica *r, struct replica_counts *sum)
 	}
 }
 
-static long outstanding(struct replica *r, unsigned int leg)
-{
-	long n = 0;
-	int cpu;
-
-	for_each_possible_cpu(cpu) n += READ_ONCE(per_cpu_ptr(r->counts, cpu)->outstanding[leg]);
-	return n;
-}
-
-static DEFINE_PER_CPU(unsigned int, turn);
-
-/* The leg for a read among `eligible`, which is not empty: fewest outstanding, ties in turn. */
-static unsigned int choose(struct replica *r, struct bio *bio, unsigned long eligible)
-{
-	unsigned int leg, best = __ffs(eligible), i;
-	long fewest = LONG_MAX;
-
-	if (is_power_of_2(eligible))
-		return best;
-	i = this_cpu_inc_return(turn);
-	for (leg = 0; leg < r->nr_legs; leg++) {
-		unsigned int at = (leg + i) % r->nr_legs;
-		long n;
-
-		if (!(eligible & BIT(at)))
-			continue;
-		n = outstanding(r, at);
-		if (n < fewest) {
-			fewest = n;
-			best = at;
-		}
-	}
-	return best;
-}
-
-/* Send the read to a leg not tried before. False: there is none. */
-static bool send_to_next(struct replica *r, struct replica_bio *rb)
+/*
+ * Pick a leg not tried before and point the bio at it; nothing is counted yet. False: there is none.
+ * `read` is for semantos_blk_admit() and count_start().
+ */
+static bool point_at_next(struct replica *r, struct replica_bio *rb, struct semantos_blk_read *read)
 {
 	unsigned long eligible = READ_ONCE(r->sync_legs) & ~rb->tried, good = eligible;
 	struct bio *bio = rb->bio;
 	sector_t sector = dm_target_offset(r->ti, rb->iter.bi_sector);
 	unsigned int leg;
+	int chosen;
 
 	if (!eligible)
 		return false;
@@ -94,31 +48,55 @@ static bool send_to_next(struct replica *r, struct replica_bio *rb)
 			r->nr_legs) if (time_before(jiffies, READ_ONCE(r->leg[leg].avoid_until)))
 			good &= ~BIT(leg);
 	}
-	rb->leg = choose(r, bio, good ?: eligible);
-	rb->tried |= BIT(rb->leg);
-	replica_count_start(r, rb->leg, true);
+	*read = (struct semantos_blk_read){
+		.sector = sector,
+		.sectors = rb->iter.bi_size >> SECTOR_SHIFT,
+		.flags = (bio->bi_opf & REQ_NOWAIT ? SEMANTOS_BLK_R_NOWAIT : 0) |
+			 (bio->bi_opf & REQ_RAHEAD ? SEMANTOS_BLK_R_AHEAD : 0) |
+			 (bio->bi_opf & REQ_META ? SEMANTOS_BLK_R_META : 0) |
+			 (rb->tried ? SEMANTOS_BLK_R_RETRY : 0),
+		.eligible = good ?: eligible,
+	};
+	chosen = semantos_blk_choose(r->blk, read);
+	/* A leg that went out between the two looks still held the data when this read came. */
+	rb->leg = chosen < 0 ? __ffs(good ?: eligible) : chosen;
 	bio_set_dev(bio, r->leg[rb->leg].dev->bdev);
 	bio->bi_iter.bi_sector = replica_data_sector(r, rb->leg, sector);
 	return true;
 }
 
+static void count_start(
+	struct replica *r, struct replica_bio *rb, const struct semantos_blk_read *read)
+{
+	rb->tried |= BIT(rb->leg);
+	this_cpu_inc(r->counts->reads[rb->leg]);
+	semantos_blk_start(
+		r->blk, &rb->io, rb->leg, SEMANTOS_OP_READ, read->sector, read->sectors, read->id);
+}
+
+/* May a read that must not wait go to its leg? By the table's depth, and by the policy. */
+static bool admitted(struct replica *r, unsigned int leg, const struct semantos_blk_read *read)
+{
+	return semantos_blk_inflight(r->blk, leg) < r->nowait_depth &&
+	       semantos_blk_admit(r->blk, read, leg);
+}
+
 int replica_map_read(struct replica *r, struct bio *bio)
 {
 	struct replica_bio *rb = replica_bio_of(r, bio);
+	struct semantos_blk_read read;
 
 	rb->iter = bio->bi_iter;
 	rb->bio_flags = bio->bi_flags;
 	rb->tried = 0;
-	if (!send_to_next(r, rb))
+	if (!point_at_next(r, rb, &read))
 		return DM_MAPIO_KILL;
-	if (r->nowait_depth && bio->bi_opf & REQ_NOWAIT &&
-		outstanding(r, rb->leg) > r->nowait_depth) {
-		replica_count_end(r, rb->leg);
+	if (r->nowait_depth && bio->bi_opf & REQ_NOWAIT && !admitted(r, rb->leg, &read)) {
 		this_cpu_inc(r->counts->refused);
-		rb->tried = 0; /* nothing was sent */
 		bio_wouldblock_error(bio);
 		return DM_MAPIO_SUBMITTED;
 	}
+	count_start(r, rb, &read);
 	return DM_MAPIO_REMAPPED;
 }
 
@@ -128,8 +106,8 @@ int replica_end_read(struct replica *r, struct bio *bio, blk_status_t *status)
 	unsigned long flags;
 
 	if (!rb->tried)
-		return DM_ENDIO_DONE;
-	replica_count_end(r, rb->leg);
+		return DM_ENDIO_DONE; /* nothing was sent */
+	semantos_blk_end(r->blk, &rb->io, blk_status_to_errno(*status));
 	if (likely(!*status) || *status == BLK_STS_AGAIN)
 		return DM_ENDIO_DONE;
 	atomic_long_inc(&r->leg[rb->leg].read_errors);
@@ -148,6 +126,7 @@ int replica_end_read(struct replica *r, struct bio *bio, blk_status_t *status)
 void replica_retry_reads(struct work_struct *work)
 {
 	struct replica *r = container_of(work, struct replica, read_work);
+	struct semantos_blk_read read;
 	struct bio_list list;
 	struct bio *bio;
 
@@ -163,7 +142,8 @@ void replica_retry_reads(struct work_struct *work)
 		bio->bi_iter = rb->iter;
 		bio->bi_flags = rb->bio_flags;
 		bio->bi_status = BLK_STS_OK;
-		if (send_to_next(r, rb)) {
+		if (point_at_next(r, rb, &read)) {
+			count_start(r, rb, &read);
 			submit_bio_noacct(bio);
 			continue;
 		}

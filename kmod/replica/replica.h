@@ -29,6 +29,7 @@
 #include <linux/version.h>
 #include <linux/workqueue.h>
 #include "kmod/replica/disk_format.h"
+#include "kmod/semantos_blk.h"
 
 #define DM_MSG_PREFIX "semantos-replica"
 #define REPLICA_TABLE_VERSION 1
@@ -46,9 +47,8 @@ struct replica_leg {
 	atomic_long_t read_errors, write_errors;
 };
 
-/* Per CPU: a sum over CPUs is exact when nothing moves. */
+/* Per CPU. What is in flight on a leg, semantos.ko counts. */
 struct replica_counts {
-	long outstanding[REPLICA_MAX_LEGS];
 	u64 reads[REPLICA_MAX_LEGS], writes[REPLICA_MAX_LEGS];
 	u64 retried, refused;
 };
@@ -75,10 +75,12 @@ struct replica {
 	unsigned int nr_legs;
 	struct replica_leg leg[REPLICA_MAX_LEGS];
 	struct replica_counts __percpu *counts;
+	struct semantos_blk_volume
+		*blk; /* depth and history of the legs, and the policy that picks one */
 
 	/* the table's options */
 	bool create, assume_equal, degraded;
-	unsigned int nowait_depth; /* 0: NOWAIT reads are never refused by us */
+	unsigned int nowait_depth; /* 0: reads that must not wait are never refused here */
 	unsigned long rebuild; /* legs to be taken as blank */
 	u32 region_sectors;
 
@@ -118,6 +120,7 @@ struct replica {
 
 struct replica_clone {
 	struct bio bio;
+	struct semantos_blk_io io;
 	struct replica_bio *of;
 	unsigned int leg;
 };
@@ -131,6 +134,7 @@ struct replica_bio {
 	unsigned short bio_flags;
 	unsigned long tried; /* legs */
 	unsigned int leg;
+	struct semantos_blk_io io;
 	/* a write or flush */
 	region_t region;
 	bool pending; /* the region hash counts it */
@@ -169,8 +173,6 @@ static inline unsigned long replica_all(struct replica *r)
 int replica_map_read(struct replica *r, struct bio *bio);
 int replica_end_read(struct replica *r, struct bio *bio, blk_status_t *status);
 void replica_retry_reads(struct work_struct *work);
-void replica_count_start(struct replica *r, unsigned int leg, bool read);
-void replica_count_end(struct replica *r, unsigned int leg);
 void replica_counts_sum(struct replica *r, struct replica_counts *sum);
 
 /* write.c; all but replica_queue_write() by the worker only */
@@ -184,6 +186,7 @@ void replica_work(struct work_struct *work);
 void replica_later(struct work_struct *work);
 
 /* legs.c; by the worker only */
+void replica_tell_legs(struct replica *r, unsigned long legs, bool in_use);
 int replica_legs_failed(struct replica *r, unsigned long legs);
 int replica_generation_sync(struct replica *r);
 void replica_catch_up(struct replica *r, unsigned long legs);

@@ -249,6 +249,7 @@ static int join(struct replica *r, struct replica_super *super, const int *found
 		r->leg[leg].held = r->leg[leg].left;
 	}
 	r->sync_legs = r->active_legs = sync;
+	replica_tell_legs(r, replica_all(r) & ~sync, false);
 	replica_log_load(r, sync);
 	if (r->rebuild)
 		replica_log_all_dirty(r);
@@ -258,6 +259,9 @@ static int join(struct replica *r, struct replica_super *super, const int *found
 		DMERR("no leg takes what is known of the volume");
 		return -EIO;
 	}
+	DMINFO("generation %llu: %u of %u legs in sync, %llu of %llu regions may differ",
+		r->generation, (unsigned int)hweight_long(r->sync_legs), r->nr_legs,
+		(unsigned long long)replica_log_to_copy(r), (unsigned long long)r->nr_regions);
 	replica_catch_up(r, behind);
 	r->rebuild = 0;
 	return 0;

@@ -11,7 +11,8 @@
  *   degraded          go on although legs are missing
  *   rebuild LEG       fill this leg from the others, whatever is on it
  *   region_sectors N  a power of two of at least 8; the unit in which differences are remembered
- *   nowait_reject N   a read that must not wait is refused (EAGAIN) when its leg has more than N requests outstanding
+ *   nowait_reject N   a read that must not wait is refused (EAGAIN) when its leg has N requests in flight, or when
+ *                     the policy says so
  * create, assume_equal and rebuild are done once, and left out of the table that is printed.
  * Messages: resync LEG, fail LEG. docs/volume.md explains them, the status line, and what is promised of the data.
  */
@@ -71,6 +72,8 @@ static void replica_free(struct replica *r)
 	for (leg = 0; leg < r->nr_legs; leg++)
 		if (r->leg[leg].dev)
 			dm_put_device(r->ti, r->leg[leg].dev);
+	if (!IS_ERR_OR_NULL(r->blk))
+		semantos_blk_unregister(r->blk);
 	free_page((unsigned long)r->page);
 	free_percpu(r->counts);
 	kfree(r);
@@ -194,8 +197,16 @@ static int set_regions(struct replica *r)
 
 static int make_parts(struct replica *r)
 {
+	dev_t dev[REPLICA_MAX_LEGS];
 	struct dm_dirty_log *log;
+	unsigned int leg;
 
+	for (leg = 0; leg < r->nr_legs; leg++)
+		dev[leg] = r->leg[leg].dev ? r->leg[leg].dev->bdev->bd_dev : 0;
+	r->blk = semantos_blk_register(
+		dm_device_name(dm_table_get_md(r->ti->table)), r->nr_legs, dev);
+	if (IS_ERR(r->blk))
+		return PTR_ERR(r->blk);
 	r->counts = alloc_percpu(struct replica_counts);
 	r->page = (void *)get_zeroed_page(GFP_KERNEL);
 	r->wq = alloc_ordered_workqueue("semantos-replica", WQ_MEM_RECLAIM);
@@ -392,8 +403,8 @@ static void status_info(struct replica *r, char *result, unsigned int maxlen)
 	DMEMIT(" %llu/%llu %llu", (unsigned long long)(r->nr_regions - replica_log_to_copy(r)),
 		(unsigned long long)r->nr_regions, READ_ONCE(r->generation));
 	for (leg = 0; leg < r->nr_legs; leg++)
-		DMEMIT(" %s:%llu:%llu:%ld:%ld:%ld", r->leg[leg].dev ? r->leg[leg].dev->name : "-",
-			sum.reads[leg], sum.writes[leg], sum.outstanding[leg],
+		DMEMIT(" %s:%llu:%llu:%u:%ld:%ld", r->leg[leg].dev ? r->leg[leg].dev->name : "-",
+			sum.reads[leg], sum.writes[leg], semantos_blk_inflight(r->blk, leg),
 			atomic_long_read(&r->leg[leg].read_errors),
 			atomic_long_read(&r->leg[leg].write_errors));
 	DMEMIT(" %llu %llu %ld %llu", sum.retried, sum.refused, atomic_long_read(&r->ejected),

@@ -58,7 +58,7 @@ static void clone_end(struct bio *bio)
 		cmpxchg(&rb->status, BLK_STS_OK, bio->bi_status);
 		set_bit(clone->leg, &rb->failed);
 	}
-	replica_count_end(rb->r, clone->leg);
+	semantos_blk_end(rb->r->blk, &clone->io, blk_status_to_errno(bio->bi_status));
 	bio_uninit(bio);
 	if (atomic_dec_and_test(&rb->left))
 		all_back(rb);
@@ -110,7 +110,9 @@ static void issue(struct replica_bio *rb)
 	atomic_set(&rb->left, hweight_long(legs) + 1);
 	for_each_set_bit(leg, &legs, r->nr_legs)
 	{
-		replica_count_start(r, leg, false);
+		this_cpu_inc(r->counts->writes[leg]);
+		semantos_blk_start(r->blk, &rb->clone[leg].io, leg, SEMANTOS_OP_WRITE,
+			rb->bio->bi_iter.bi_sector, bio_sectors(rb->bio), 0);
 		submit_bio_noacct(&rb->clone[leg].bio);
 	}
 	if (atomic_dec_and_test(&rb->left))

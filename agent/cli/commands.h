@@ -26,6 +26,8 @@ int cmd_unquarantine_any(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
+int cmd_volume(
+	int argc, char **argv); /* create, start, status, resync, remove: argv[1] says which */
 int cmd_model(int argc, char **argv); /* `model show` and `model import`: argv[1] says which */
 
 #endif

@@ -28,6 +28,7 @@ static const struct command {
 	{ "train", "learn a model from a capture", cmd_train },
 	{ "replay", "judge a model on a capture, in time order", cmd_replay },
 	{ "model", "use, show or import a model", cmd_model },
+	{ "volume", "make, start, show, mend and remove replica volumes", cmd_volume },
 	{ "apply", "change kernel settings, journaled and undone", cmd_apply },
 	{ "rollback", "undo one change by its number", cmd_rollback_any },
 	{ "history", "what was changed, ejected and quarantined", cmd_history },

@@ -19,7 +19,7 @@ _semantosctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local commands="probe status list attach detach mode stats capture train replay model shutdown
-		apply rollback unquarantine history explain audit recover"
+		apply rollback unquarantine history explain audit recover volume"
 	local command="" sub="" nth=0 i words=""
 	COMPREPLY=()
 

@@ -232,7 +232,7 @@ static int print_result(struct run *run)
 		json_object_set_new(result, "error", text_json(run->error));
 		json_object_set_new(result, "code", json_integer(run->code));
 	}
-	text = result ? json_dumps(result, JSON_COMPACT) : NULL;
+	text = result ? json_dumps(result, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
 	json_decref(result);
 	if (!text)
 		return -ENOMEM;

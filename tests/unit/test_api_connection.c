@@ -344,6 +344,8 @@ static void a_stopped_agent_is_a_timeout(void **state)
 
 	(void)state;
 	kill(server_pid, SIGSTOP);
+	assert_int_equal(
+		waitpid(server_pid, NULL, WUNTRACED), server_pid); /* only now it has stopped */
 	client_timeout_ms = 1000;
 	answer = as(0, 0, do_status, NULL);
 	client_timeout_ms = 5000;

@@ -297,6 +297,8 @@ static void no_agent_is_told_and_so_is_one_that_hangs(void **state)
 	assert_int_equal(shown.code, EXIT_CODE_NO_AGENT);
 	assert_says("start semantos-agent");
 	kill(server_pid, SIGSTOP);
+	assert_int_equal(
+		waitpid(server_pid, NULL, WUNTRACED), server_pid); /* only now it has stopped */
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	RUN(status, (char *)"--timeout", (char *)"1");
 	clock_gettime(CLOCK_MONOTONIC, &b);

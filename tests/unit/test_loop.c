@@ -129,25 +129,45 @@ static void call_that_timed_out_never_runs(void **state)
 	end(loop);
 }
 
-static void *slow_start(void *loop)
+struct release {
+	uint32_t after_ms; /* of the call's begin */
+	atomic_bool given_up; /* it did not begin */
+};
+
+static void *release_later(void *arg)
 {
-	usleep(20000);
+	struct release *release = arg;
+
+	while (!atomic_load(&held) && !atomic_load(&release->given_up))
+		usleep(1000);
+	usleep(release->after_ms * 1000);
 	atomic_store(&hold, false);
-	return loop;
+	return NULL;
 }
 
 /* A call that has begun is waited for, however short the timeout. */
 static void call_that_began_is_waited_for(void **state)
 {
 	struct loop *loop = start();
-	pthread_t releaser;
+	int err = -ETIMEDOUT;
 
 	(void)state;
-	atomic_store(&hold, true);
-	assert_int_equal(pthread_create(&releaser, NULL, slow_start, loop), 0);
-	assert_int_equal(loop_call(loop, hold_loop, NULL, 5), 0);
-	assert_false(atomic_load(&hold));
-	pthread_join(releaser, NULL);
+	/* On a busy machine it may not have begun in time: longer ones then, as long as that. */
+	for (uint32_t timeout_ms = 5; timeout_ms <= 5000 && err == -ETIMEDOUT; timeout_ms *= 10) {
+		struct release release = { .after_ms = timeout_ms + 15 };
+		pthread_t releaser;
+
+		atomic_store(&hold, true);
+		atomic_store(&held, false);
+		assert_int_equal(pthread_create(&releaser, NULL, release_later, &release), 0);
+		err = loop_call(loop, hold_loop, NULL, timeout_ms);
+		if (err)
+			atomic_store(&release.given_up, true);
+		else
+			assert_false(atomic_load(&hold));
+		pthread_join(releaser, NULL);
+	}
+	assert_int_equal(err, 0);
 	end(loop);
 }
 

@@ -298,6 +298,14 @@ if private true 2>/dev/null; then
 			--state-dir $dir/state-inodes --run-dir $dir/run-inodes --bpffs-dir $pins-inodes"
 	}
 	expect "a state folder on a full disk (a mount of its own)" 9 'is not attached: The state folder' no_inode
+	mkdir "$dir/over"
+	overlay() {
+		private "mount -t tmpfs none $dir/over && cd $dir/over && mkdir l u w m && mount -t overlay none -o \
+			lowerdir=l,upperdir=u,workdir=w m && exec timeout 20 $agent --policy linnos --quiet --exercise $dir/over/m \
+			--state-dir $dir/state-over --run-dir $dir/run-over --bpffs-dir $pins-over"
+	}
+	expect "a load on an overlay (a mount of its own)" 9 'an overlay.*name a folder on ext4' overlay
+	expect "a load in memory" 9 'tmpfs.*name a folder on ext4' other memory --policy linnos --exercise /dev/shm
 	# Full only once it runs: what it learned is used, and that it could not be kept is said.
 	policy quick && sed -i -e 's/^min_seconds = .*/min_seconds = 1/' -e 's/^epochs = .*/epochs = 1/' \
 		"$dir/policies/quick/policy.conf"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # install.sh - `make install DESTDIR=` puts every file where docs/building.md says, the unit is one systemd accepts,
-# and `make uninstall` leaves nothing behind. Writes only to a temporary folder.
+# the manuals name every command and option, and `make uninstall` leaves nothing behind. Writes only to a temporary folder.
 # timeout: 300
 
 set -euo pipefail
@@ -44,6 +44,22 @@ if command -v systemd-sysusers >/dev/null && command -v systemd-tmpfiles >/dev/n
 	systemd-tmpfiles --root="$dir/empty" --create "$root/lib/tmpfiles.d/semantos.conf"
 	[[ -d $dir/empty/run/semantos && -d $dir/empty/var/lib/semantos ]] || fail "the agent's folders were not made"
 fi
+
+# What --help names, the manual and the completions name too.
+options() { "$@" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u; }
+man=agent/install/man complete=agent/install/completion
+for option in $(options "$root/sbin/semantos-agent"); do
+	grep -q -- "\*$option\*" $man/semantos-agent.8.scd || fail "semantos-agent(8) does not name $option"
+done
+for command in $("$root/bin/semantosctl" --help | awk '/^  / { print $1 }') 'model use' 'model show' 'model import'; do
+	for file in $man/semantosctl.1.scd $complete/semantosctl.bash $complete/_semantosctl; do
+		grep -qw -- "${command##* }" "$file" || fail "$file does not name the command $command"
+		# shellcheck disable=SC2086 # two words of a command are two
+		for option in $(options "$root/bin/semantosctl" $command); do
+			grep -q -- "${option#--}" "$file" || fail "$file does not name $option of $command"
+		done
+	done
+done
 
 make -s uninstall DESTDIR="$dir" PREFIX=/opt/semantos
 left=$(find "$root" -type f -printf '%P ')

@@ -23,9 +23,9 @@ int knob_open_below(struct knob *knob, const char *root, const char *base, const
 	int flags, mode_t type, struct safety_error *error)
 {
 	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV };
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
+	struct stat st, top;
 	char folder[4096];
-	struct stat st;
 	int dir, err = 0;
 
 	snprintf(folder, sizeof(folder), "%s%s", knob->fake ? root : "", base);
@@ -41,8 +41,14 @@ int knob_open_below(struct knob *knob, const char *root, const char *base, const
 		if (err && err != -EAGAIN && err != -EINTR)
 			break;
 	}
-	if (!err)
-		err = fstat(knob->fd, &st) < 0 ? -errno : 0;
+	if (!err && (fstat(knob->fd, &st) < 0 || fstat(dir, &top) < 0))
+		err = -errno;
+	/*
+	 * Not RESOLVE_NO_XDEV: a service manager makes a part of /proc/sys or /sys writable by mounting it onto itself.
+	 * Another file system mounted over a knob is refused all the same.
+	 */
+	if (!err && st.st_dev != top.st_dev)
+		err = -EXDEV;
 	if (!err && (st.st_mode & S_IFMT) != type)
 		err = -EINVAL;
 	close(dir);

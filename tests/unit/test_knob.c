@@ -6,6 +6,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <cmocka.h>
 #include "agent/safety/knob.h"
 #include "tests/unit/safety_dir.h"
@@ -161,6 +164,45 @@ static void test_no_way_out(void **state)
 		knob_open(&knob, "/nowhere", "sysctl:vm.swappiness", true, &error), -ENOENT);
 }
 
+/* As a service manager does it: a part made writable by a mount onto itself; and as an attacker might, by another one. */
+static void test_mounts(void **state)
+{
+	struct safety_error error;
+	struct knob knob;
+	char path[128];
+	int status;
+	pid_t pid;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("skipped: mounting needs root\n");
+		skip();
+	}
+	pid = fork();
+	if (pid == 0) {
+		snprintf(path, sizeof(path), "%s/proc/sys/vm", root);
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+			mount(path, path, NULL, MS_BIND, NULL))
+			_exit(77);
+		if (knob_open(&knob, root, "sysctl:vm.swappiness", true, &error) ||
+			knob_write(&knob, "61"))
+			_exit(1);
+		knob_close(&knob);
+		if (mount("none", path, "tmpfs", 0, NULL))
+			_exit(77);
+		file_put(root, "proc/sys/vm/swappiness", "60\n");
+		_exit(knob_open(&knob, root, "sysctl:vm.swappiness", true, &error) == -EXDEV ? 0
+											     : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	if (WEXITSTATUS(status) == 77) {
+		print_message("skipped: this machine permits no private mounts\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+	assert_true(file_is(root, "proc/sys/vm/swappiness", "61"));
+}
+
 static void test_words(void **state)
 {
 	char text[300], partner[RECORD_NAME_MAX], a[RECORD_NAME_MAX], b[RECORD_NAME_MAX];
@@ -255,6 +297,7 @@ int main(void)
 		cmocka_unit_test(test_check),
 		T(test_read_write),
 		T(test_no_way_out),
+		T(test_mounts),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_only_writer),
 	};

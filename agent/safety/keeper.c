@@ -200,28 +200,36 @@ static unsigned int undo_after_death(struct keeper *k)
 	return err ? 1 : 0;
 }
 
-static void look_again(struct keeper *k)
+/* What was undone over a silent agent, which may have had one write left to make. Number that could not be looked at. */
+static size_t look_again(struct keeper *k)
 {
 	struct safety_error error;
-	struct safety *s = NULL;
+	struct safety *s;
+	size_t left = 0;
+	int err;
 
+	if (k->n_undone == 0)
+		return 0;
+	err = safety_begin(&s, &k->options, JOURNAL_OWN, &error);
+	if (err) {
+		log_warn("The keeper cannot look again: %s.", error.text);
+		/* another agent, or `recover`, is at it already */
+		return err == -EBUSY ? 0 : k->n_undone;
+	}
 	for (size_t i = 0; i < k->n_undone; i++) {
-		struct change *change = &k->undone[i].before;
+		struct undone *u = &k->undone[i];
+		struct change now = u->before;
 		unsigned int written = 0;
 
-		if (!s && safety_begin(&s, &k->options, JOURNAL_OWN, &error)) {
-			log_error("The keeper cannot look again: %s.", error.text);
-			return;
-		}
-		if (change_undo(change, s->root, s->boot_id,
-			    "the agent wrote once more before it ended", &written) == 0 &&
-			written > 0 && safety_log_change(s, change, &error))
+		if (change_undo(&now, s->root, s->boot_id,
+			    "the agent wrote once more before it ended", &written))
+			k->undone[left++] = *u;
+		else if (written > 0 && safety_log_change(s, &now, &error))
 			log_warn("This could not be recorded: %s.", error.text);
 	}
-	free(k->undone);
-	k->undone = NULL;
-	k->n_undone = 0;
+	k->n_undone = left;
 	safety_free(s);
+	return left;
 }
 
 /* Wait for a byte: its value, 0 = none in time, -1 = the agent is gone. */
@@ -271,9 +279,8 @@ static int run(struct keeper *k)
 			silent = undo_over_silent(k) == 0;
 		}
 	}
-	look_again(k);
 	for (int i = 0; i < TRIES; i++) {
-		if (undo_after_death(k) == 0)
+		if (look_again(k) + undo_after_death(k) == 0)
 			return EXIT_CODE_OK;
 		nanosleep(&nap, NULL);
 	}
@@ -285,6 +292,7 @@ static int run(struct keeper *k)
 int keeper_main(int argc, char **argv)
 {
 	struct keeper k = { .fd = -1 };
+	int code;
 
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], "--dir") == 0)
@@ -304,5 +312,7 @@ int keeper_main(int argc, char **argv)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	return run(&k);
+	code = run(&k);
+	free(k.undone);
+	return code;
 }

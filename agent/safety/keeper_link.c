@@ -106,7 +106,11 @@ int keeper_start(struct keeper_link *link, struct safety_error *error)
 		return drop(link, err);
 	}
 	/* silence is counted from the first beat on */
-	return keeper_beat(link);
+	err = keeper_beat(link);
+	if (err)
+		safety_say(
+			error, "the keeper %.200s does not listen: %s", link->path, strerror(-err));
+	return err;
 }
 
 bool keeper_alive(struct keeper_link *link)

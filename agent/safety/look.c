@@ -263,7 +263,12 @@ static int audit_record(void *ctx, const struct record *record)
 	struct audit *a = ctx;
 
 	/* a segment under two names says the same twice, which changes nothing */
-	return book_add(a->book, record);
+	int err = book_add(a->book, record);
+
+	if (err)
+		safety_say(a->error, "the journal holds more than there is room for: %s",
+			strerror(-err));
+	return err;
 }
 
 static int audit_segment(void *ctx, const struct journal_scan *scan, int err)

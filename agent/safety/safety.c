@@ -65,6 +65,14 @@ static void read_boot_id(struct safety *s)
 	close(fd);
 }
 
+/* The book has no words of its own. */
+static void say_room(int err, struct safety_error *error)
+{
+	if (err == -EOVERFLOW || err == -ENOMEM)
+		safety_say(
+			error, "the journal holds more than there is room for: %s", strerror(-err));
+}
+
 int safety_begin(struct safety **out, const struct safety_options *o, enum journal_access access,
 	struct safety_error *error)
 {
@@ -92,9 +100,7 @@ int safety_begin(struct safety **out, const struct safety_options *o, enum journ
 	read_boot_id(s);
 	safety_stamp(s, &options.stamp);
 	err = journal_open(&s->journal, &options, book_add, s->book, error);
-	if (err == -EOVERFLOW || err == -ENOMEM)
-		safety_say(
-			error, "the journal holds more than there is room for: %s", strerror(-err));
+	say_room(err, error);
 	if (err)
 		goto out;
 	*out = s;
@@ -147,8 +153,10 @@ static int rotate(struct safety *s, struct safety_error *error)
 	size_t n;
 	int err = book_carry(s->book, &carry, &n);
 
-	if (err)
+	if (err) {
+		say_room(err, error);
 		return err;
+	}
 	safety_stamp(s, &stamp);
 	err = journal_rotate(s->journal, carry, n, &stamp, error);
 	book_carry_free(carry, n);
@@ -158,12 +166,16 @@ static int rotate(struct safety *s, struct safety_error *error)
 /* Has somebody taken over? Then read what they did. */
 static int catch_up(struct safety *s, struct safety_error *error)
 {
+	int err;
+
 	if (journal_owned(s->journal))
 		return 0;
 	log_warn("The keeper took the journal over while this agent was silent; what it undid "
 		 "stays undone.");
 	book_clear(s->book);
-	return journal_reload(s->journal, book_add, s->book, error);
+	err = journal_reload(s->journal, book_add, s->book, error);
+	say_room(err, error);
+	return err;
 }
 
 int safety_ready(struct safety *s, bool new_change, struct safety_error *error)

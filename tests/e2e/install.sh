@@ -26,21 +26,23 @@ grep -q '^ExecStart=/opt/semantos/sbin/semantos-agent ' "$unit" || fail "the uni
 grep -q '^ExecStopPost=+/opt/semantos/bin/semantosctl recover$' "$unit" || fail "nothing is undone after the unit stops"
 # What agent/safety changes must be writable for the agent and its keeper: one row of the table each, by its folder.
 writable=$(sed -n 's/^ReadWritePaths=//p' "$unit" | tr '\n' ' ')
-for knob in $(sed -nE 's/^\t\{ "((sysctl|sysfs|cgroup|blkra):[^"]*)".*/\1/p' agent/safety/knob_table.c); do
+sed -nE 's/^\t\{ "((sysctl|sysfs|cgroup|blkra):[^"]*)".*/\1/p' agent/safety/knob_table.c >"$dir/knobs"
+[[ -s $dir/knobs ]] || fail "no row of the table of knobs was found"
+while read -r knob; do
 	case $knob in
 	sysctl:vm.*) path=/proc/sys/vm ;;
 	sysfs:block/*) path=/sys/devices ;;
 	sysfs:kernel/mm/transparent_hugepage/*) path=-/sys/kernel/mm/transparent_hugepage ;;
 	cgroup:*) grep -q '^ProtectControlGroups=no$' "$unit" || fail "the unit makes $knob read-only"; continue ;;
 	blkra:*)
-		grep -q '^DeviceAllow=block-\* r$' "$unit" && grep -q '^CapabilityBoundingSet=.*CAP_SYS_ADMIN' "$unit" ||
-			fail "the unit keeps the agent from $knob"
+		grep -q '^DeviceAllow=block-\* r$' "$unit" || fail "the unit keeps the agent from the nodes of $knob"
+		grep -q '^CapabilityBoundingSet=.*CAP_SYS_ADMIN' "$unit" || fail "the unit lacks the capability of $knob"
 		continue
 		;;
 	*) fail "no path of the unit is known for $knob" ;;
 	esac
 	[[ " $writable " == *" $path "* ]] || fail "the unit makes $knob read-only: ReadWritePaths lacks $path"
-done
+done <"$dir/knobs"
 grep -q '^ProtectKernelTunables=yes$' "$unit" || fail "the unit leaves all settings of the kernel writable"
 "$root/bin/semantosctl" recover --dir "$dir/no-journal" >/dev/null || fail "recover fails where there is nothing to undo"
 if command -v systemd-analyze >/dev/null; then

@@ -215,20 +215,20 @@ static int open_knobs(struct apply *a)
 static void describe(struct change *c, const struct safety_request *rq)
 {
 	char text[RECORD_TEXT_MAX];
-	size_t len = (size_t)snprintf(text, sizeof(text), "%s: ", c->owner);
 	const char *comma = "";
+	size_t len = 0;
 
+	record_add(text, sizeof(text), &len, "%s: ", c->owner);
 	for (size_t k = 0; k < c->n_knobs; k++) {
-		if (!c->knob[k].intended[0] || len >= sizeof(text))
+		if (!c->knob[k].intended[0])
 			continue;
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s %s%s%s", comma,
-			c->knob[k].name, c->knob[k].original,
-			c->mode == CHANGE_ONCE ? "once on " : " -> ", c->knob[k].intended);
+		record_add(text, sizeof(text), &len, "%s%s %s%s%s", comma, c->knob[k].name,
+			c->knob[k].original, c->mode == CHANGE_ONCE ? "once on " : " -> ",
+			c->knob[k].intended);
 		comma = ", ";
 	}
-	if (len < sizeof(text))
-		snprintf(text + len, sizeof(text) - len, ", because %s",
-			rq->because ? rq->because : "it was asked for");
+	record_add(text, sizeof(text), &len, ", because %s",
+		rq->because ? rq->because : "it was asked for");
 	record_text(c->sentence, sizeof(c->sentence), text);
 	record_text(c->evidence, sizeof(c->evidence), rq->evidence);
 	record_text(c->expected, sizeof(c->expected), rq->expected);
@@ -305,13 +305,10 @@ static int read_back(struct apply *a)
 /* The agent was silent so long that the keeper ended its changes: this one must not outlive that. */
 static int lost(struct apply *a)
 {
-	char why[RECORD_TEXT_MAX] = "nothing was written";
-
-	if (change_undo(a->change, a->s->root, a->s->boot_id, "the keeper had taken over", NULL) ||
-		a->change->why[0])
-		record_text(why, sizeof(why), a->change->why);
+	change_undo(a->change, a->s->root, a->s->boot_id, "the keeper had taken over", NULL);
 	safety_say(a->error,
-		"the agent was silent for too long, so the change was not made: %.380s", why);
+		"the agent was silent for too long, so the change was not made: %.380s",
+		a->change->why);
 	return -ESTALE;
 }
 

@@ -49,17 +49,17 @@ size_t book_open(const struct book *book)
 	return n;
 }
 
+/* There is one: the caller counted them. */
 static void forget_oldest_ended(struct book *book)
 {
-	for (size_t i = 0; i < book->n_changes; i++) {
-		if (change_open(book->change[i]))
-			continue;
-		free(book->change[i]);
-		memmove(book->change + i, book->change + i + 1,
-			(book->n_changes - i - 1) * sizeof(struct change *));
-		book->n_changes--;
-		return;
-	}
+	size_t i = 0;
+
+	while (change_open(book->change[i]))
+		i++;
+	free(book->change[i]);
+	memmove(book->change + i, book->change + i + 1,
+		(book->n_changes - i - 1) * sizeof(struct change *));
+	book->n_changes--;
 }
 
 static int add_change(struct book *book, const struct change *change)
@@ -70,6 +70,8 @@ static int add_change(struct book *book, const struct change *change)
 		*known = *change;
 		return 0;
 	}
+	if (change_open(change) && book_open(book) == BOOK_OPEN_MAX)
+		return -EOVERFLOW;
 	if (book->n_changes - book_open(book) >= BOOK_ENDED_MAX)
 		forget_oldest_ended(book);
 	if (book->n_changes == book->room) {

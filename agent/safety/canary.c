@@ -74,8 +74,9 @@ enum canary_decision canary_decide(struct canary *canary, char *why, size_t why_
 {
 	double low, high;
 
-	if (canary->decided == CANARY_WAIT && canary->looks < CANARY_LOOKS &&
-		canary->blocks >= (uint32_t)CANARY_FIRST_LOOK << canary->looks) {
+	/* the last look decides, so there is none beyond it */
+	if (canary->decided == CANARY_WAIT && canary->blocks >= (uint32_t)CANARY_FIRST_LOOK
+									<< canary->looks) {
 		double half = half_width(canary, canary->looks);
 
 		canary->looks++;

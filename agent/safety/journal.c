@@ -156,7 +156,7 @@ static int write_segment(struct journal *j, struct record *const *carry, size_t 
 		err = -errno;
 		goto out;
 	}
-	for (size_t i = 0; i <= n && !err; i++) {
+	for (size_t i = 0; i <= n; i++) {
 		size_t bytes = frame(j, i == 0 ? start : carry[i - 1], *seq + 1, last);
 
 		err = bytes > 0 ? write_at(*fd, j->buf, bytes, *end) : -EINVAL;
@@ -177,6 +177,11 @@ out:
 	return err;
 }
 
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return ((a->st_dev ^ b->st_dev) | (a->st_ino ^ b->st_ino)) == 0;
+}
+
 /* Give the segment in use a name of its own; it may have it already, from a rotation that was interrupted. */
 static int archive(struct journal *j)
 {
@@ -190,7 +195,7 @@ static int archive(struct journal *j)
 		return -errno;
 	if (fstatat(j->dir_fd, name, &old, AT_SYMLINK_NOFOLLOW) < 0 || fstat(j->fd, &now) < 0)
 		return -errno;
-	return old.st_dev == now.st_dev && old.st_ino == now.st_ino ? 0 : -EEXIST;
+	return same_file(&old, &now) ? 0 : -EEXIST;
 }
 
 int journal_rotate(struct journal *j, struct record *const *carry, size_t n,
@@ -379,7 +384,7 @@ bool journal_owned(const struct journal *j)
 
 	return j->fd >= 0 && fstat(j->fd, &ours) == 0 &&
 	       fstatat(j->dir_fd, JOURNAL_NAME, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       ours.st_dev == named.st_dev && ours.st_ino == named.st_ino;
+	       same_file(&ours, &named);
 }
 
 /* Wait until whoever took over has written all it has to: the segment is then locked by nobody. Its descriptor. */
@@ -421,7 +426,7 @@ int journal_reload(struct journal *j, journal_visit *visit, void *ctx, struct sa
 		err = adopt(j, &scan, error);
 	/* taken over once more in between: the next call begins anew */
 	if (!err && (fstat(settled, &before) < 0 || fstat(j->fd, &after) < 0 ||
-			    before.st_ino != after.st_ino))
+			    !same_file(&before, &after)))
 		err = fail(error, -EBUSY, "the keeper took the journal over again");
 	if (!err)
 		j->broken = 0;

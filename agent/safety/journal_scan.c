@@ -61,9 +61,12 @@ static bool head_follows(const uint8_t *bytes, size_t n)
 	return false;
 }
 
+/* Of at least four bytes. */
 static bool ends_in_zeros(const uint8_t *bytes, size_t n)
 {
-	return n >= 4 && !bytes[n - 1] && !bytes[n - 2] && !bytes[n - 3] && !bytes[n - 4];
+	static const uint8_t zeros[4];
+
+	return memcmp(bytes + n - sizeof(zeros), zeros, sizeof(zeros)) == 0;
 }
 
 static int damaged(struct safety_error *error, size_t at, const char *what)
@@ -205,8 +208,7 @@ int journal_scan_file(int dir_fd, const char *name, journal_visit *visit, void *
 	err = journal_scan(bytes, got, visit, ctx, scan, error);
 	goto out_close;
 out:
-	if (err)
-		safety_say(error, "%s cannot be read: %s", name, strerror(-err));
+	safety_say(error, "%s cannot be read: %s", name, strerror(-err));
 out_close:
 	free(bytes);
 	if (fd >= 0)

@@ -91,29 +91,43 @@ static int take_late(void *ctx, const struct record *record)
 {
 	struct late *late = ctx;
 	struct safety_error error;
+	int err;
 
 	if (record->kind == RECORD_START || record->seq <= late->known)
 		return 0;
 	late->s->scratch = *record;
-	return safety_log_scratch(late->s, record->kind, &error);
+	err = safety_log_scratch(late->s, record->kind, &error);
+	/* a disk that fails keeps us from recording it, not from undoing it */
+	if (err)
+		err = book_add(late->s->book, record);
+	if (!err)
+		late->known = record->seq;
+	return err;
 }
 
+/* What is not taken along here is on no record that counts, so it is tried as often as an undo is. */
 static void take_late_records(struct safety *s, uint64_t known)
 {
+	const struct timespec nap = { .tv_nsec = TRY_NS };
 	struct late late = { s, known };
 	struct journal_scan scan;
 	struct safety_error error;
-	int dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = -EBADF;
 	char name[40];
 
 	snprintf(name, sizeof(name), JOURNAL_ARCHIVE_NAME,
 		(unsigned long long)journal_segment(s->journal) - 1);
-	if (dir_fd >= 0) {
-		err = journal_scan_file(dir_fd, name, take_late, &late, &scan, &error);
-		close(dir_fd);
+	for (int i = 0; i < TRIES; i++) {
+		int dir_fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = -EBADF;
+
+		if (dir_fd >= 0) {
+			err = journal_scan_file(dir_fd, name, take_late, &late, &scan, &error);
+			close(dir_fd);
+		}
+		if (!err)
+			return;
+		nanosleep(&nap, NULL);
 	}
-	if (err)
-		log_warn("The keeper cannot read what the agent wrote last.");
+	log_warn("The keeper cannot read what the agent wrote last.");
 }
 
 /* The end of `now` as the first undo told it, unless the second one had something to write. */
@@ -140,7 +154,7 @@ static unsigned int undo_over_silent(struct keeper *k)
 	unsigned int failed = 0;
 	size_t n_before = k->n_undone;
 	struct safety *s;
-	uint64_t known;
+	uint64_t known, segment;
 
 	if (safety_begin(&s, &k->options, JOURNAL_TAKE_OVER, &error)) {
 		log_error("The keeper cannot read the journal: %s.", error.text);
@@ -159,10 +173,13 @@ static unsigned int undo_over_silent(struct keeper *k)
 	if (k->n_undone == n_before)
 		goto out;
 	known = journal_next_seq(s->journal) - 1;
+	segment = journal_segment(s->journal);
 	if (take_over(s, &error)) {
-		/* the old values stand, and the next recovery finds them so and records it */
 		log_error("The keeper cannot take the journal over: %s.", error.text);
-		goto out;
+		/* the old values stand, and the next recovery finds them so and records it */
+		if (journal_segment(s->journal) == segment)
+			goto out;
+		/* in place, but not surely on the disk: what the agent wrote last must still be undone */
 	}
 	take_late_records(s, known);
 	failed = 0;

@@ -24,7 +24,7 @@ int knob_open_below(struct knob *knob, const char *root, const char *base, const
 {
 	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK),
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
-	struct stat st, top;
+	struct stat st = { 0 }, top = { 0 };
 	char folder[4096];
 	int dir, err = 0;
 

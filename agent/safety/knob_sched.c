@@ -73,7 +73,8 @@ static int print_cpus(const struct cpus *cpus, char value[RECORD_VALUE_MAX])
 			return -E2BIG;
 	}
 	text[len] = '\0';
-	strcpy(value, len ? text + 1 : "");
+	/* without the first comma; a task without a CPU there is not, and it would read "" */
+	strcpy(value, text + (len > 0));
 	return 0;
 }
 

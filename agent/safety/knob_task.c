@@ -45,21 +45,26 @@ int knob_task_start(pid_t pid, uint64_t *start)
 {
 	char path[40], text[1024], *p;
 	ssize_t n;
-	int fd;
+	int fd, err;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
 	n = read(fd, text, sizeof(text) - 1);
+	err = n < 0 ? -errno : 0;
 	close(fd);
-	text[n > 0 ? n : 0] = '\0';
+	if (err)
+		return err;
+	text[n] = '\0';
 	/* the second field is the program's name in parentheses and may hold anything */
 	p = strrchr(text, ')');
 	for (int field = 2; p && field < STAT_START; field++)
 		p = strchr(p + 1, ' ');
-	*start = p ? strtoull(p + 1, NULL, 10) : 0;
-	return p ? 0 : -ESRCH;
+	if (!p)
+		return -EIO;
+	*start = strtoull(p + 1, NULL, 10);
+	return 0;
 }
 
 int knob_task_open(
@@ -69,7 +74,9 @@ int knob_task_open(
 	uint64_t start;
 	int err = 0;
 
-	if (!knob_task_split(path, &task) || !task.start) {
+	/* that it can be split was seen when the name was looked at */
+	knob_task_split(path, &task);
+	if (!task.start) {
 		safety_say(error, "%.200s does not name a process by number and start time", path);
 		return -EINVAL;
 	}

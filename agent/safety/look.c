@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,20 +119,7 @@ struct explain {
 	size_t size, len;
 };
 
-__attribute__((format(printf, 2, 3))) static void put(struct explain *e, const char *fmt, ...)
-{
-	va_list args;
-	int n;
-
-	if (e->len + 1 >= e->size)
-		return;
-	va_start(args, fmt);
-	n = vsnprintf(e->out + e->len, e->size - e->len, fmt, args);
-	va_end(args);
-	e->len += n > 0 ? (size_t)n : 0;
-	if (e->len >= e->size)
-		e->len = e->size - 1;
-}
+#define put(e, ...) record_add((e)->out, (e)->size, &(e)->len, __VA_ARGS__)
 
 static void put_step(
 	struct explain *e, const struct record *record, const char *state, const char *why)
@@ -142,8 +128,9 @@ static void put_step(
 	char when[32] = "";
 	struct tm tm;
 
-	if (gmtime_r(&seconds, &tm))
-		strftime(when, sizeof(when), "%F %T UTC", &tm);
+	/* 2^64 ns are over in the year 2554: no overflow */
+	gmtime_r(&seconds, &tm);
+	strftime(when, sizeof(when), "%F %T UTC", &tm);
 	put(e, "  %s  %s%s%s\n", when, state, why[0] ? ": " : "", why);
 }
 

@@ -7,6 +7,8 @@
 #include "agent/safety/record.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 struct field {
@@ -202,6 +204,17 @@ const char *change_mode_name(uint64_t mode)
 	static const char *const name[] = { "?", "auto", "on-breach", "never", "once" };
 
 	return name[mode <= CHANGE_ONCE ? mode : 0];
+}
+
+void record_add(char *out, size_t size, size_t *len, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	*len += (size_t)vsnprintf(out + *len, size - *len, fmt, args);
+	va_end(args);
+	if (*len >= size)
+		*len = size - 1;
 }
 
 void record_text(char *out, size_t size, const char *text_in)

@@ -129,6 +129,10 @@ bool change_open(const struct change *change); /* something of it may be in forc
 const char *change_state_name(uint64_t state);
 const char *change_mode_name(uint64_t mode);
 
+/* Append to the text of *len bytes in out[size]; what does not fit is cut. */
+__attribute__((format(printf, 4, 5))) void record_add(
+	char *out, size_t size, size_t *len, const char *fmt, ...);
+
 /* Copy text, cut at `size`, never inside a UTF-8 character; control characters become spaces. */
 void record_text(char *out, size_t size, const char *text);
 

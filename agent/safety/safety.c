@@ -243,8 +243,9 @@ void safety_undo_abandoned(struct safety *s, const char *because, struct safety_
 			report->failed++;
 			log_error("change %llu of %s is not undone: %s.",
 				(unsigned long long)change->id, change->owner, change->why);
-		} else if (n < BOOK_OPEN_MAX) {
-			ended[n++] = change;
+		} else {
+			ended[n++] =
+				change; /* book_add() takes no more open ones than there is room for */
 		}
 	}
 	/* not safety_ready(): that may replace the book these changes are in */

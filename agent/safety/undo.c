@@ -7,7 +7,6 @@
 #include "agent/safety/undo.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,25 +21,17 @@ struct undo {
 	unsigned int count[RESULT_FAILED + 1];
 	int err;
 	char text[RECORD_TEXT_MAX];
+	const char *between;
 	size_t len;
 };
 
-__attribute__((format(printf, 2, 3))) static void tell(struct undo *u, const char *fmt, ...)
-{
-	va_list args;
-	int n;
-
-	if (u->len + 3 >= sizeof(u->text))
-		return;
-	if (u->len > 0)
-		u->len += (size_t)snprintf(u->text + u->len, sizeof(u->text) - u->len, "; ");
-	va_start(args, fmt);
-	n = vsnprintf(u->text + u->len, sizeof(u->text) - u->len, fmt, args);
-	va_end(args);
-	u->len += n > 0 ? (size_t)n : 0;
-	if (u->len >= sizeof(u->text))
-		u->len = sizeof(u->text) - 1;
-}
+/* A part of the sentence, after a semicolon when there is one before. */
+#define tell(u, ...)                                                                     \
+	do {                                                                             \
+		record_add((u)->text, sizeof((u)->text), &(u)->len, "%s", (u)->between); \
+		record_add((u)->text, sizeof((u)->text), &(u)->len, __VA_ARGS__);        \
+		(u)->between = "; ";                                                     \
+	} while (0)
 
 static enum stand compare(const struct undo *u, size_t k)
 {
@@ -188,7 +179,7 @@ static size_t coupled(const struct change *change, size_t k)
 int change_undo(struct change *change, const char *root, const char *boot_id, const char *because,
 	unsigned int *written)
 {
-	struct undo u = { .change = change, .root = root };
+	struct undo u = { .change = change, .root = root, .between = "" };
 
 	if (boot_id[0] && change->begun.boot_id[0] && strcmp(boot_id, change->begun.boot_id) != 0) {
 		change->state = CHANGE_LEFT_ALONE;

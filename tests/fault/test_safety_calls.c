@@ -20,259 +20,20 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <linux/fs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <cmocka.h>
+#include "agent/safety/knob.h"
 #include "agent/safety/safety_internal.h"
 #include "agent/safety/watch.h"
+#include "agent/util/exitcode.h"
 #include "tests/unit/safety_root.h"
-
-/* ---- which call fails, and how ---- */
-
-static long nth = -1, counted; /* nth < 0: none is counted */
-static bool from_there_on, fired;
-static int with; /* an errno; 0 = come back short, where a call can */
-
-static bool hit(void)
-{
-	if (nth < 0)
-		return false;
-	counted++;
-	if (from_there_on ? counted - 1 < nth : counted - 1 != nth)
-		return false;
-	fired = true;
-	errno = with ? with : EIO;
-	return true;
-}
-
-#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
-#define FAILS(type, name, failed, args, ...)                       \
-	type name args                                             \
-	{                                                          \
-		return hit() ? (failed) : REAL(name)(__VA_ARGS__); \
-	}
-
-void *__libc_malloc(size_t size);
-void *__libc_calloc(size_t n, size_t size);
-void *__libc_realloc(void *p, size_t size);
-
-static bool no_memory(void)
-{
-	if (!hit())
-		return false;
-	errno = ENOMEM;
-	return true;
-}
-
-void *malloc(size_t size)
-{
-	return no_memory() ? NULL : __libc_malloc(size);
-}
-
-void *calloc(size_t n, size_t size)
-{
-	return no_memory() ? NULL : __libc_calloc(n, size);
-}
-
-void *realloc(void *p, size_t size)
-{
-	return no_memory() ? NULL : __libc_realloc(p, size);
-}
-
-int open(const char *path, int flags, ...)
-{
-	va_list args;
-	mode_t mode;
-
-	va_start(args, flags);
-	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
-	va_end(args);
-	return hit() ? -1 : REAL(open)(path, flags, mode);
-}
-
-int openat(int dir, const char *path, int flags, ...)
-{
-	va_list args;
-	mode_t mode;
-
-	va_start(args, flags);
-	mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
-	va_end(args);
-	return hit() ? -1 : REAL(openat)(dir, path, flags, mode);
-}
-
-static ssize_t some(
-	ssize_t (*really)(int, void *, size_t, off_t), int fd, void *at, size_t n, off_t off)
-{
-	if (!hit())
-		return really(fd, at, n, off);
-	/* a knob takes a value or none; only of a file that stands for one could a half be written */
-	return with ? -1 : really(fd, at, n > RECORD_VALUE_MAX ? n / 2 : n, off);
-}
-
-ssize_t pread(int fd, void *at, size_t n, off_t off)
-{
-	return some(REAL(pread), fd, at, n, off);
-}
-
-/* The kernel's part: of a ratio and its bytes the one written is in force and the other reads 0. */
-static void couple(int fd, const char *root)
-{
-	char link[32], path[256] = "";
-	long resume = nth;
-
-	nth = -1;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, DIRTY_BYTES_FILE))
-		file_put(root, DIRTY_RATIO_FILE, "0\n");
-	else if (strstr(path, DIRTY_RATIO_FILE))
-		file_put(root, DIRTY_BYTES_FILE, "0\n");
-	nth = resume;
-}
-
-static struct fake f;
-
-ssize_t pwrite(int fd, const void *at, size_t n, off_t off)
-{
-	ssize_t put = some((ssize_t(*)(int, void *, size_t, off_t))(void *)REAL(pwrite), fd,
-		(void *)at, n, off);
-
-	if (put > 0 && n <= RECORD_VALUE_MAX)
-		couple(fd, f.root);
-	return put;
-}
-
-FAILS(int, ftruncate, -1, (int fd, off_t n), fd, n)
-FAILS(int, fsync, -1, (int fd), fd)
-FAILS(int, fstat, -1, (int fd, struct stat *st), fd, st)
-FAILS(int, fstatat, -1, (int dir, const char *path, struct stat *st, int flags), dir, path, st,
-	flags)
-FAILS(int, renameat, -1, (int a, const char *from, int b, const char *to), a, from, b, to)
-FAILS(int, linkat, -1, (int a, const char *from, int b, const char *to, int flags), a, from, b, to,
-	flags)
-FAILS(int, mkdir, -1, (const char *path, mode_t mode), path, mode)
-FAILS(int, access, -1, (const char *path, int mode), path, mode)
-FAILS(int, flock, -1, (int fd, int op), fd, op)
-FAILS(int, dup, -1, (int fd), fd)
-FAILS(DIR *, fdopendir, NULL, (int fd), fd)
-FAILS(int, scandirat, -1,
-	(int dir, const char *path, struct dirent ***names, int (*filter)(const struct dirent *),
-		int (*order)(const struct dirent **, const struct dirent **)),
-	dir, path, names, filter, order)
-FAILS(int, pipe2, -1, (int fd[2], int flags), fd, flags)
-FAILS(int, posix_spawnattr_init, errno, (posix_spawnattr_t * a), a)
-FAILS(int, posix_spawnattr_setflags, errno, (posix_spawnattr_t * a, short flags), a, flags)
-FAILS(int, posix_spawnattr_setsigmask, errno, (posix_spawnattr_t * a, const sigset_t *set), a, set)
-FAILS(int, posix_spawn_file_actions_init, errno, (posix_spawn_file_actions_t * a), a)
-FAILS(int, posix_spawn_file_actions_adddup2, errno,
-	(posix_spawn_file_actions_t * a, int from, int to), a, from, to)
-FAILS(int, posix_spawn, errno,
-	(pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions,
-		const posix_spawnattr_t *attr, char *const argv[], char *const envp[]),
-	pid, path, actions, attr, argv, envp)
-
-int fcntl(int fd, int command, ...)
-{
-	va_list args;
-	long arg;
-
-	va_start(args, command);
-	arg = va_arg(args, long);
-	va_end(args);
-	return hit() ? -1 : REAL(fcntl)(fd, command, arg);
-}
-
-long syscall(long number, ...)
-{
-	va_list args;
-	long a[6];
-
-	va_start(args, number);
-	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(args, long);
-	va_end(args);
-	return hit() ? -1 : REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-
-/* ---- the keeper's world ---- */
-
-static const char *script; /* NULL = the real one; see next_event() */
-static uint64_t scripted_ms;
-static struct safety *agent;
-static int keeper_pipe;
-
-int nanosleep(const struct timespec *t, struct timespec *left)
-{
-	(void)t, (void)left;
-	return 0;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *t)
-{
-	if (!script || clock != CLOCK_MONOTONIC)
-		return REAL(clock_gettime)(clock, t);
-	t->tv_sec = (time_t)(scripted_ms / 1000);
-	t->tv_nsec = (long)(scripted_ms % 1000) * 1000000;
-	return 0;
-}
-
-/* S: silence until the timeout; w: the agent writes once more; c: it makes a change; anything else is for read(). */
-int poll(struct pollfd *p, nfds_t n, int timeout)
-{
-	struct safety_error error;
-	uint64_t id;
-
-	(void)p, (void)n;
-	if (!script)
-		return REAL(poll)(p, n, timeout);
-	for (;; script++) {
-		if (*script == 'w') {
-			long resume = nth;
-
-			nth = -1;
-			file_put(f.root, SWAPPINESS_FILE, "010\n");
-			nth = resume;
-		} else if (*script == 'c') {
-			change_one(agent, "kml", CHANGE_AUTO, DIRTY_RATIO, "40", &id, &error);
-		} else if (*script == 'S') {
-			script++;
-			scripted_ms += (uint64_t)timeout;
-			return 0;
-		} else {
-			return 1;
-		}
-	}
-}
-
-/* b: a beat, q: goodbye, I: interrupted, A: nothing there, X: failed, E or the end: the agent is gone. */
-ssize_t read(int fd, void *at, size_t n)
-{
-	char event;
-
-	if (!script || fd != keeper_pipe)
-		return hit() ? -1 : REAL(read)(fd, at, n);
-	event = *script ? *script++ : 'E';
-	switch (event) {
-	case 'b':
-	case 'q':
-		memset(at, event, 1);
-		return 1;
-	case 'I':
-	case 'A':
-	case 'X':
-		errno = event == 'I' ? EINTR : event == 'A' ? EAGAIN : EIO;
-		if (event == 'X') {
-			safety_leave(agent);
-			agent = NULL;
-		}
-		return -1;
-	default:
-		safety_leave(agent);
-		agent = NULL;
-		return 0;
-	}
-}
+#include "tests/fault/calls.h"
 
 /* ---- the operations ---- */
 
@@ -281,14 +42,22 @@ enum operation {
 	OPEN_TORN,
 	REOPEN_MOVED,
 	APPLY,
-	APPLY_TASK,
+	APPLY_POLICY,
+	APPLY_NICE,
+	APPLY_CPUS,
+	ROLLBACK_TASK,
 	ONCE,
 	COUPLED,
 	KEEP,
 	ROLLBACK,
 	BREACH,
 	ROTATE,
+	ROTATE_AGAIN,
 	TAKEN_OVER,
+	TAKEN_TWICE,
+	CLOSE_TAKEN,
+	CLOSE_FULL,
+	BOOK,
 	EXIT,
 	ADMIT,
 	UNQUARANTINE,
@@ -305,16 +74,19 @@ enum operation {
 	KEEPER_GONE,
 	KEEPER_SILENT,
 	KEEPER_LATE,
+	KEEPER_CROSSED,
 	KEEPER_GOODBYE,
 	N_OPERATIONS
 };
 static const char *const names[] = { "open", "open a torn journal",
-	"open with the segment moved away", "apply", "apply to a process", "once",
-	"apply to a coupled pair", "keep", "rollback", "breach", "new segment", "after a take-over",
+	"open with the segment moved away", "apply", "apply a policy", "apply a nice value",
+	"apply CPUs", "rollback of a process", "once", "apply to a coupled pair", "keep",
+	"rollback", "breach", "new segment", "new segment, once interrupted", "after a take-over",
+	"after two take-overs", "close after a take-over", "close with a full segment", "book",
 	"ejections", "admit", "unquarantine", "note", "close", "upgrade", "recover", "attend",
 	"history", "explain", "explain a policy's event", "audit", "starting the keeper",
 	"keeper, agent gone", "keeper, agent silent", "keeper, agent silent and late",
-	"keeper, goodbye" };
+	"keeper, agent silent but for one change", "keeper, goodbye" };
 
 static pid_t victim; /* a process whose settings are changed */
 
@@ -364,7 +136,10 @@ static void prepare(enum operation op)
 
 	dir_remove(f.dir);
 	fake_reset_knobs(&f);
-	f.options.max_bytes = op == ROTATE || op == AUDIT || op == HISTORY ? 1024 : 0;
+	f.options.max_bytes = op == ROTATE || op == ROTATE_AGAIN || op == AUDIT || op == HISTORY
+				      ? 1024
+			      : op == CLOSE_FULL ? 2000
+						 : 0;
 	agent = NULL;
 	if (op == OPEN)
 		return;
@@ -381,7 +156,26 @@ static void prepare(enum operation op)
 		note("detached", "canary:5", &error);
 		note("canary:5", "enforce", &error);
 	}
-	if (op == TAKEN_OVER)
+	if (op == ROTATE_AGAIN) {
+		snprintf(path, sizeof(path), "%s/journal", f.dir);
+		snprintf(other, sizeof(other), "%s/journal.%010d", f.dir, 1);
+		if (link(path, other))
+			exit(3);
+	}
+	if (op == ROTATE)
+		for (int i = 0; i < 3; i++)
+			eject(&error);
+	if (op == ROLLBACK_TASK) {
+		snprintf(path, sizeof(path), "sched:%d/policy", victim);
+		if (change_one(agent, "mllb", CHANGE_AUTO, path, "batch", &id, &error) || id != 5)
+			exit(4);
+	}
+	file_put(f.root, "proc/sys/vm/page-cluster", "3\n");
+	if (op == KEEPER_SILENT &&
+		change_one(agent, "b", CHANGE_NEVER, "sysctl:vm.page-cluster", "4", &id, &error))
+		exit(3);
+	taken_twice = agent_is_late = false;
+	if (op == TAKEN_OVER || op == TAKEN_TWICE || op == CLOSE_TAKEN || op == BOOK)
 		take_over();
 	if (torn || op == RECOVER || op == ATTEND) {
 		safety_leave(agent);
@@ -391,6 +185,8 @@ static void prepare(enum operation op)
 	if (op == OPEN_TORN && truncate(path, 500))
 		exit(3);
 	if (op == REOPEN_MOVED) {
+		file_put(f.dir, "journal.0000000003", "older");
+		file_put(f.dir, "journal.bad", "no number");
 		snprintf(other, sizeof(other), "%s/journal.%010d", f.dir, 7);
 		if (rename(path, other))
 			exit(3);
@@ -459,8 +255,16 @@ static int operate(enum operation op, struct safety_error *error)
 		return safety_open(&agent, &f.options, &report, error);
 	case APPLY:
 		return change_two(agent, CHANGE_AUTO, &id, error);
-	case APPLY_TASK:
+	case APPLY_POLICY:
 		return change_one(agent, "mllb", CHANGE_AUTO, name, "batch", &id, error);
+	case APPLY_NICE:
+		snprintf(name, sizeof(name), "sched:%d/nice", victim);
+		return change_one(agent, "mllb", CHANGE_AUTO, name, "5", &id, error);
+	case APPLY_CPUS:
+		snprintf(name, sizeof(name), "sched:%d/affinity", victim);
+		return change_one(agent, "mllb", CHANGE_AUTO, name, "0", &id, error);
+	case ROLLBACK_TASK:
+		return safety_rollback(agent, 5, "a test ends", NULL, error);
 	case ONCE:
 		snprintf(name, sizeof(name), "madvise:%d/cold", victim);
 		return change_one(agent, "kleio", CHANGE_ONCE, name, "1000-2000", &id, error);
@@ -473,9 +277,15 @@ static int operate(enum operation op, struct safety_error *error)
 	case BREACH:
 		return (int)safety_breach(agent, "tuner", "p99 rose");
 	case ROTATE:
+	case ROTATE_AGAIN:
 		return change_one(agent, "kml", CHANGE_AUTO, DIRTY_RATIO, "40", &id, error);
+	case TAKEN_TWICE:
+		taken_twice = true;
+		/* fall through */
 	case TAKEN_OVER:
 		return safety_rollback(agent, 3, "a test ends", NULL, error);
+	case BOOK:
+		return safety_book(agent, error) ? 0 : -EIO;
 	case EXIT:
 		return eject(error) | eject(error) | eject(error);
 	case ADMIT:
@@ -485,8 +295,10 @@ static int operate(enum operation op, struct safety_error *error)
 	case NOTE:
 		return note("shadow", "enforce", error);
 	case CLOSE:
+	case CLOSE_FULL:
+	case CLOSE_TAKEN:
 	case UPGRADE:
-		(void)safety_close(agent, op == CLOSE ? SAFETY_STOP : SAFETY_UPGRADE);
+		(void)safety_close(agent, op == UPGRADE ? SAFETY_UPGRADE : SAFETY_STOP);
 		agent = NULL;
 		return 0;
 	case RECOVER:
@@ -509,6 +321,8 @@ static int operate(enum operation op, struct safety_error *error)
 		return keep_watch("bSSSSbSSwE", error);
 	case KEEPER_LATE:
 		return keep_watch("SScSSSSwX", error);
+	case KEEPER_CROSSED:
+		return keep_watch("blSSSSSE", error);
 	case KEEPER_GOODBYE:
 		return keep_watch("bbq", error);
 	default:
@@ -528,6 +342,12 @@ static int count_fds(void)
 	return n;
 }
 
+/* What the kernel answers when a device or a process is not there any more. */
+static bool gone(int err)
+{
+	return err == ENOENT || err == ENODEV || err == ENXIO || err == ESRCH;
+}
+
 /* True when nothing was left to fail. */
 static bool once(enum operation op, long n, int fds, long *errors)
 {
@@ -545,6 +365,9 @@ static bool once(enum operation op, long n, int fds, long *errors)
 	*errors += err != 0;
 	if (err && !error.text[0] && op != BREACH)
 		fail_msg("%s, %ld: an error without a sentence", names[op], n);
+	/* and once more, with nothing in the way but what the first time left */
+	if (op == TAKEN_OVER && agent)
+		operate(op, &error);
 	safety_leave(agent);
 	if (count_fds() != fds)
 		fail_msg("%s, %ld: %d descriptors, %d before", names[op], n, count_fds(), fds);
@@ -554,12 +377,16 @@ static bool once(enum operation op, long n, int fds, long *errors)
 	f.options.ignore_upgrade = false;
 	/* what a silent agent wrote last is on no record: a keeper that can do nothing at all leaves it */
 	/* a knob that is not there is gone, and its change has ended; the file comes back, as no device would */
-	if (with != ENOENT && !(from_there_on && (op == KEEPER_SILENT || op == KEEPER_LATE))) {
+	if (!gone(with) && !(from_there_on && (op == KEEPER_SILENT || op == KEEPER_LATE ||
+						      op == KEEPER_CROSSED))) {
 		if (op != AUDIT && op != HISTORY)
-			assert_true(file_is(f.root, DIRTY_RATIO_FILE, "20"));
+			if (!file_is(f.root, DIRTY_RATIO_FILE, "20"))
+				fail_msg("%s, %ld, errno %d: %s", names[op], n, with, error.text);
 		assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
 		assert_true(file_is(f.root, READ_AHEAD_FILE, "128"));
 	}
+	if (gone(with))
+		sched_setscheduler(victim, SCHED_OTHER, &(struct sched_param){ 0 });
 	assert_int_equal(sched_getscheduler(victim), SCHED_OTHER);
 	err = safety_audit(f.dir, f.root, &audit, &error);
 	/* an open that failed early leaves no journal; one that found the segment moved away says that some are missing */
@@ -570,7 +397,9 @@ static bool once(enum operation op, long n, int fds, long *errors)
 
 static void every_call_fails(void **state)
 {
-	static const int errnos[] = { EIO, EINTR, ENOENT, EAGAIN, EEXIST, 0 };
+	static const int errnos[] = { EIO, EINTR, ENOENT, EAGAIN, EEXIST, 0, -1, ESRCH, ENODEV,
+		ENXIO };
+	const size_t usual = 7; /* the others only where they mean something */
 	int fds;
 
 	(void)state;
@@ -582,6 +411,8 @@ static void every_call_fails(void **state)
 		long runs = 0, errors = 0;
 
 		for (size_t k = 0; k < 2 * sizeof(errnos) / sizeof(errnos[0]); k++) {
+			if (k / 2 >= usual && op != ROLLBACK && op != ROLLBACK_TASK)
+				break;
 			with = errnos[k / 2];
 			from_there_on = k % 2;
 			/* a call that is interrupted for ever is tried for ever */
@@ -598,9 +429,221 @@ static void every_call_fails(void **state)
 	}
 }
 
+static void keeper_with_odd_arguments(void **state)
+{
+	char *none[] = { (char *)"keeper", NULL };
+	char *odd[] = { (char *)"keeper", (char *)"--odd", (char *)"1", (char *)"--dir", f.dir,
+		NULL };
+
+	(void)state;
+	nth = -1;
+	assert_int_equal(keeper_main(1, none), EXIT_CODE_USAGE);
+	assert_int_equal(keeper_main(5, odd), EXIT_CODE_USAGE);
+}
+
+/* An agent that falls silent hundreds of times, a change in force each time. */
+static void keeper_of_a_silent_agent(void **state)
+{
+	enum { TIMES = 300 };
+	char events[7 * TIMES + 2] = "";
+	struct safety_error error = { "" };
+
+	(void)state;
+	prepare(KEEPER_SILENT);
+	for (int i = 0; i < TIMES; i++)
+		memcpy(events + 7 * i, "cbSSSSb", 7);
+	strcpy(events + 7 * TIMES, "E");
+	assert_int_equal(keep_watch(events, &error), 0);
+	assert_true(file_is(f.root, DIRTY_RATIO_FILE, "20"));
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
+}
+
+static void keepers_that_die_or_do_not_end(void **state)
+{
+	struct keeper_link link = { .fd = -1 };
+	struct safety_error error = { "" };
+	sigset_t pipe_signal, old;
+	char path[160];
+	uint64_t id;
+	int err = 0;
+
+	(void)state;
+	prepare(OPEN);
+	script = "";
+	scripted_ms = 1000;
+	strcpy(link.path, "/bin/true");
+	for (int i = 0; i < KEEPER_RESTARTS; i++) {
+		keeper_start(&link, &error);
+		waitpid(link.pid, NULL, 0);
+		assert_false(keeper_alive(&link));
+	}
+	assert_int_equal(keeper_start(&link, &error), -EAGAIN);
+	assert_non_null(strstr(error.text, "died"));
+	scripted_ms += KEEPER_RESTART_NS / 1000000;
+	keeper_start(&link, &error);
+	waitpid(link.pid, NULL, 0);
+	/* a dead keeper is heard as EPIPE, whether the program blocks the signal or not */
+	assert_int_equal(keeper_beat(&link), -EPIPE);
+	sigemptyset(&pipe_signal);
+	sigaddset(&pipe_signal, SIGPIPE);
+	sigprocmask(SIG_BLOCK, &pipe_signal, &old);
+	assert_int_equal(keeper_beat(&link), -EPIPE);
+	sigtimedwait(&pipe_signal, NULL, &(struct timespec){ 0 });
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	/* one that reads nothing and ends at nothing: beats are dropped, the end is waited for a second and no more */
+	snprintf(path, sizeof(path), "%s/sleeper", f.root);
+	file_put(f.root, "sleeper", "#!/bin/sh\nexec sleep 100\n");
+	chmod(path, 0700);
+	strcpy(link.path, path);
+	scripted_ms += KEEPER_RESTART_NS / 1000000;
+	assert_int_equal(keeper_start(&link, &error), 0);
+	for (int i = 0; i < 70000 && !err; i++)
+		err = keeper_beat(&link);
+	assert_int_equal(err, 0);
+	keeper_end(&link, true);
+	assert_true(link.pid > 0);
+	kill(link.pid, SIGKILL);
+	waitpid(link.pid, NULL, 0);
+	script = NULL;
+	/* the same through struct safety: without a keeper no change that it would have to undo */
+	prepare(APPLY);
+	agent->keeper_needed = true;
+	assert_int_equal(change_two(agent, CHANGE_AUTO, &id, &error), -EAGAIN);
+	assert_int_equal(safety_tick(agent, &error), 0);
+	safety_keeper_later(agent, path);
+	assert_int_equal(safety_watch(agent, &error), 0);
+	assert_int_equal(safety_watch(agent, &error), 0);
+	assert_int_equal(safety_tick(agent, &error), 0);
+	assert_int_equal(change_two(agent, CHANGE_AUTO, &id, &error), 0);
+	kill(agent->keeper.pid, SIGKILL);
+	while (keeper_alive(&agent->keeper))
+		usleep(100);
+	assert_int_equal(safety_tick(agent, &error), 0);
+	kill(agent->keeper.pid, SIGKILL);
+	safety_close(agent, SAFETY_STOP);
+	agent = NULL;
+}
+
+static void a_keeper_that_is_not_done(void **state)
+{
+	struct safety_error error;
+	char path[160];
+	int fd;
+
+	(void)state;
+	prepare(TAKEN_OVER);
+	snprintf(path, sizeof(path), "%s/journal", f.dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(operate(TAKEN_OVER, &error), -EBUSY);
+	assert_non_null(strstr(error.text, "not done"));
+	close(fd);
+	assert_int_equal(operate(TAKEN_OVER, &error), 0);
+	safety_close(agent, SAFETY_STOP);
+	agent = NULL;
+}
+
+/* Somebody else writes before each of our reads in turn: his value stays, unless it fell between a read and our write. */
+static void somebody_else_writes(void **state)
+{
+	static const enum operation ops[] = { APPLY, ROLLBACK };
+	struct safety_error error;
+	int his = 0, lost = 0;
+
+	(void)state;
+	for (size_t k = 0; k < 2; k++) {
+		for (long n = 0; n < 12; n++) {
+			char *value;
+
+			prepare(ops[k]);
+			foreign_in = n;
+			operate(ops[k], &error);
+			if (foreign_in < 0) {
+				value = file_read(f.root, SWAPPINESS_FILE, NULL);
+				his += strncmp(value, "099", 3) == 0;
+				lost += strncmp(value, "099", 3) != 0;
+				free(value);
+			}
+			foreign_in = -1;
+			safety_close(agent, SAFETY_STOP);
+			agent = NULL;
+		}
+	}
+	print_message("a foreign write before each read: %d times his value stands\n", his);
+	/* a read is followed by our write twice: once when the change is made, once when it is undone */
+	assert_true(his > 5 && lost <= 4);
+}
+
+static void read_ahead_by_ioctl(void **state)
+{
+	struct knob knob;
+	char value[RECORD_VALUE_MAX];
+
+	(void)state;
+	prepare(CLOSE);
+	safety_leave(agent);
+	file_put(f.root, "dev/vda", "");
+	disk_played = true;
+	assert_int_equal(knob_open(&knob, f.root, "blkra:vda", true, NULL), 0);
+	assert_int_equal(knob_read(&knob, value), 0);
+	assert_string_equal(value, "256");
+	assert_int_equal(knob_write(&knob, "512"), 0);
+	assert_int_equal(read_ahead, 512);
+	assert_int_equal(knob_write(&knob, "x"), -EINVAL);
+	with = EACCES;
+	from_there_on = true;
+	counted = nth = 0;
+	assert_int_equal(knob_read(&knob, value), -EACCES);
+	assert_int_equal(knob_write(&knob, "256"), -EACCES);
+	nth = -1;
+	knob_close(&knob);
+	disk_played = false;
+}
+
+static void odd_answers_of_the_kernel(void **state)
+{
+	struct knob knob = { .fd = -1, .kind = KNOB_SCHED, .pid = getpid(), .which = 2 };
+	struct safety_error error;
+	char value[RECORD_VALUE_MAX];
+	int fd[2];
+
+	(void)state;
+	every_second_cpu = true;
+	assert_int_equal(knob_read(&knob, value), -E2BIG);
+	every_second_cpu = false;
+	/* knobs that take the old value and go on as before */
+	prepare(ROLLBACK);
+	swallow = true;
+	assert_int_equal(safety_rollback(agent, 3, "x", NULL, &error), -EIO);
+	assert_non_null(strstr(error.text, "cannot be set back"));
+	swallow = false;
+	assert_int_equal(safety_rollback(agent, 3, "x", NULL, &error), 0);
+	safety_close(agent, SAFETY_STOP);
+	agent = NULL;
+	/* a knob that takes a part of a value */
+	assert_int_equal(REAL(pipe2)(fd, O_CLOEXEC), 0);
+	close(fd[0]);
+	knob = (struct knob){ .fd = fd[1], .kind = KNOB_SYSCTL, .def = knob_find(SWAPPINESS) };
+	with = -1;
+	from_there_on = false;
+	counted = nth = 0;
+	assert_int_equal(knob_write(&knob, "7"), -EIO);
+	nth = -1;
+	close(fd[1]);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(every_call_fails) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keeper_with_odd_arguments),
+		cmocka_unit_test(keepers_that_die_or_do_not_end),
+		cmocka_unit_test(keeper_of_a_silent_agent),
+		cmocka_unit_test(a_keeper_that_is_not_done),
+		cmocka_unit_test(somebody_else_writes),
+		cmocka_unit_test(read_ahead_by_ioctl),
+		cmocka_unit_test(odd_answers_of_the_kernel),
+		cmocka_unit_test(every_call_fails),
+	};
 	int failed;
 
 	victim = fork();

@@ -69,6 +69,30 @@ struct semantos_blk_done {
 #pragma clang attribute pop
 #endif
 
+/* ---- in-kernel inference ---- */
+
+#define SEMANTOS_MODELS 64 /* an agent may hand over; numbered from 0 */
+
+struct semantos_infer_result {
+	long long score; /* integer; comparable with others of the same model only */
+	long long threshold; /* of the model: score >= this is class 1 */
+	int error; /* 0; -ENOENT: no such model */
+	wire_u32
+		generation; /* of the model's number; moves on with every model handed over under it */
+};
+
+/*
+ * All legs of a read at once: model[i] judges leg i, the rest as in struct semantos_infer_result. A number that no model
+ * has is fine: that leg's error says so. (Arrays of numbers, because the verifier takes no array of structs.)
+ */
+struct semantos_infer_legs {
+	wire_u32 model[SEMANTOS_BLK_MAX_LEGS];
+	long long score[SEMANTOS_BLK_MAX_LEGS];
+	long long threshold[SEMANTOS_BLK_MAX_LEGS];
+	int error[SEMANTOS_BLK_MAX_LEGS];
+	wire_u32 generation[SEMANTOS_BLK_MAX_LEGS];
+};
+
 /* flags of a policy; others are refused at attach */
 #define SEMANTOS_BLK_F_NO_LEASE \
 	0x01 /* it decides by nothing that an agent keeps current: ask it with no agent alive, too */
@@ -133,5 +157,7 @@ struct semantos_blk_ops {
 
 SEMANTOS_ASSERT_SIZE(struct semantos_blk_read, 64);
 SEMANTOS_ASSERT_SIZE(struct semantos_blk_done, 48);
+SEMANTOS_ASSERT_SIZE(struct semantos_infer_result, 24);
+SEMANTOS_ASSERT_SIZE(struct semantos_infer_legs, 224);
 
 #endif

@@ -14,6 +14,7 @@
 #include <linux/timekeeping.h>
 #include <linux/types.h>
 #include "kmod/semantos_blk.h"
+#include "kmod/infer/net.h"
 #include "kmod/leg.h"
 
 /* The clock of every record, verdict and lease: what bpf_ktime_get_boot_ns() reads, safe in any context. */
@@ -57,6 +58,16 @@ extern struct semantos_blk_ops __rcu *blk_policy;
 extern u64 blk_lease_ns; /* when the agent's lease ends, boot time; one aligned word */
 int blk_ops_init(void);
 size_t blk_ops_holder(char *to, size_t size); /* its name or "none"; returns the length */
+
+/* model.c */
+int model_init(void);
+void model_exit(void);
+void model_show(struct seq_buf *to); /* a line about the FPU path, and one a model */
+int model_run(const u32 *number, const struct semantos_block_record *record, u32 n,
+	struct semantos_infer_result *result);
+
+/* kfunc.c */
+int kfunc_init(void);
 
 /* blk_volume.c */
 void blk_volumes_show(struct seq_buf *to); /* one line a volume */

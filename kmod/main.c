@@ -4,7 +4,8 @@
  *
  * Loads and unloads, and shows in /sys/module/semantos/parameters, readable by all:
  *   holder   the name of the attached policy, or "none"
- *   state    lines of words: the policy and the lease, then one line a volume with what was counted
+ *   state    lines of words: the policy and the lease, the models, then one line a volume with what was
+ *            counted
  */
 #include "kmod/internal.h"
 #include <linux/bpf.h>
@@ -26,9 +27,10 @@ static int state_get(char *to, const struct kernel_param *param)
 
 	seq_buf_init(&text, to, PAGE_SIZE);
 	blk_ops_holder(name, sizeof(name));
-	seq_buf_printf(&text, "policy %s lease=%s wire=%u\n", name,
+	seq_buf_printf(&text, "policy name=%s lease=%s wire=%u\n", name,
 		semantos_lease_alive(READ_ONCE(blk_lease_ns), blk_now_ns()) ? "alive" : "none",
 		SEMANTOS_WIRE_VERSION);
+	model_show(&text);
 	blk_volumes_show(&text);
 	return seq_buf_used(&text);
 }
@@ -54,11 +56,22 @@ static int have_btf(void)
 
 static int __init semantos_init(void)
 {
-	return have_btf() ?: blk_ops_init();
+	int err = have_btf() ?: model_init();
+
+	if (err)
+		return err;
+	/* Neither has an undo: BPF forgets both with the module's BTF. */
+	err = kfunc_init() ?: blk_ops_init();
+	if (err) {
+		pr_err("BPF did not take the kfuncs or the struct_ops type: error %d\n", err);
+		model_exit();
+	}
+	return err;
 }
 
 static void __exit semantos_exit(void)
 {
+	model_exit();
 }
 
 module_init(semantos_init);

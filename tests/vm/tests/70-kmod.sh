@@ -12,7 +12,7 @@ for round in 1 2 3; do
 	modprobe semantos || fail "the module does not load (round $round)"
 	[ -s /sys/kernel/btf/semantos ] || fail "the module has no BTF"
 	[ "$(cat $param/holder)" = none ] || fail "the holder is '$(cat $param/holder)'"
-	grep -q '^policy none lease=none' $param/state || fail "the state is '$(cat $param/state)'"
+	grep -q '^policy name=none lease=none' $param/state || fail "the state is '$(cat $param/state)'"
 	rmmod semantos || fail "the module does not leave (round $round)"
 done
 dmesg | grep 'missing module BTF' && fail "the kernel could not register it"

@@ -143,6 +143,7 @@ BTF_KFUNCS_END(tracing_set)
 
 BTF_KFUNCS_START(syscall_set)
 BTF_ID_FLAGS(func, semantos_infer_record, KF_TRUSTED_ARGS)
+BTF_ID_FLAGS(func, semantos_verdict_in_force)
 BTF_ID_FLAGS(func, semantos_lease_renew)
 BTF_KFUNCS_END(syscall_set)
 

@@ -85,6 +85,8 @@ static json_t *probe_json(const struct probe *probe)
 	json_object_set_new(
 		all, "lockdown", probe->lockdown[0] ? text_json(probe->lockdown) : json_null());
 	json_object_set_new(all, "sched_class_ext", known_json(probe->sched_ext_config));
+	json_object_set_new(all, "kmod_holder",
+		probe->kmod_holder[0] ? text_json(probe->kmod_holder) : json_null());
 	json_object_set_new(all, "sched_ext_scheduler", text_json(probe->scheduler));
 	json_object_set_new(all, "module_btf", known_json(probe->module_btf));
 	json_object_set_new(all, "unsigned_modules", known_json(probe->modules));
@@ -124,6 +126,15 @@ static int print_facts(const struct probe *probe)
 	fact(table, "BTF of kernel modules", yes_no(probe->module_btf));
 	fact(table, "unsigned kernel modules",
 		probe->modules == PROBE_YES ? "may be loaded" : probe->modules_why);
+	if (probe->kmod_loaded && probe->kmod_holder[0])
+		snprintf(text, sizeof(text), "loaded; %s decides",
+			strcmp(probe->kmod_holder, "none") ? probe->kmod_holder : "no policy");
+	fact(table, "semantos.ko",
+		!probe->kmod_loaded
+			? (probe->kmod_present ? "installed, not loaded" : "not installed")
+		: probe->kmod_holder[0]
+			? text
+			: "loaded, but it does not say who decides: another version");
 	fact(table, "cgroups",
 		probe->cgroup == 2   ? "v2"
 		: probe->cgroup == 1 ? "v1: knobs of cgroup v2 are not offered"

@@ -195,6 +195,8 @@ static void look_at_modules(struct probe *probe, const char *root)
 	char text[64], folder[PATH_MAX];
 
 	probe->kmod_loaded = exists(root, "sys/module/semantos");
+	slurp_line(root, "sys/module/semantos/parameters/holder", probe->kmod_holder,
+		sizeof(probe->kmod_holder));
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
 		snprintf(folder, sizeof(folder), "lib/modules/%s/%s", probe->release, places[i]);
 		probe->kmod_present |= find_module(root, folder, 2);

@@ -64,6 +64,8 @@ struct probe {
 	enum probe_known modules; /* may be loaded, unsigned ones too */
 	char modules_why[PROBE_TEXT]; /* when they may not */
 	bool kmod_present, kmod_loaded;
+	char kmod_holder
+		[32]; /* policy attached to semantos.ko, "none"; "" = not loaded, or another build */
 	char scheduler[64]; /* attached sched_ext scheduler, "" = none */
 	int cgroup; /* 2, 1 (also hybrid), 0 = none mounted */
 	bool agent_running;

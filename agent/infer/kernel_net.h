@@ -10,9 +10,11 @@
 #include "agent/infer/model.h"
 
 /*
- * Build the blob of a model with an integer twin, to become number `number` in the module. The bytes, to be freed by
- * the caller, and their count in *n_bytes; NULL with *error filled when the model has no twin, an encoder the kernel
- * does not have, a weight beyond 16 bits, or a sum that could overflow there.
+ * Build the blob of a model, to become number `number` in the module. A model of digits goes over as its integer twin,
+ * exactly; one with mean and scale is rounded to 16 bits, with its numbers limited where they are improbably large
+ * (more than eight standard deviations, for inputs). The bytes, to be freed by the caller, and their count in *n_bytes;
+ * NULL with *error filled when the model has neither, an encoder or a layer the kernel does not have, or a weight or sum
+ * that does not fit there.
  */
 void *kernel_net_build(
 	const struct model *model, uint32_t number, size_t *n_bytes, struct model_error *error);

@@ -30,7 +30,7 @@ INSTALLED = \
 		644:$(f):$(PREFIX)/share/bash-completion/completions/$(basename $(notdir $(f)))) \
 	$(call into,644,$(wildcard agent/install/completion/_*),$(PREFIX)/share/zsh/vendor-completions)
 
-.PHONY: man install uninstall
+.PHONY: man install uninstall dkms
 man: $(MAN)
 
 install: all $(B)/semantos-agent.service $(if $(HAVE_SCDOC),man) ## install under DESTDIR and PREFIX (/usr)
@@ -43,3 +43,12 @@ uninstall: ## remove what install put there; state in /var/lib/semantos stays
 	@rm -f $(MAN:$(B)/man/%="$(DESTDIR)$(PREFIX)"/share/man/man*/%)
 	@[ ! -d "$(DESTDIR)$(LIBDIR)" ] || find "$(DESTDIR)$(LIBDIR)" -type d -empty -delete
 	@rmdir "$(DESTDIR)$(PREFIX)/include/semantos" 2>/dev/null || true
+
+# What the modules are built from, and nothing of the tests. docs/kmod.md says what comes next.
+DKMS_SRC := $(filter-out kmod/test/%,$(wildcard bpf/*.h bpf/*/*.h kmod/*.[ch] kmod/*/*.[ch] kmod/Kbuild kmod/*/Kbuild))
+DKMS_DIR = $(DESTDIR)/usr/src/semantos-$(VERSION)
+
+dkms: ## put the kernel modules' sources where DKMS looks for them: DESTDIR/usr/src/semantos-VERSION
+	@set -e; for file in $(DKMS_SRC); do install -D -m 644 $$file $(DKMS_DIR)/$$file; done
+	@sed 's/@VERSION@/$(VERSION)/' kmod/dkms.conf >$(DKMS_DIR)/dkms.conf
+	@echo "The sources are in $(DKMS_DIR); next: dkms install semantos/$(VERSION)"

@@ -20,6 +20,7 @@
 #include "agent/infer/kernel_net.h"
 #include "agent/infer/random.h"
 #include "data.h"
+#include "engine_nets.h"
 #include "kmod/infer/features.h"
 #include "kmod/infer/net.h"
 
@@ -171,6 +172,140 @@ static void linnos_published(void **state)
 	if (!model->has_integer)
 		assert_int_equal(model_quantise(model), 0);
 	compare_with_agent(model, 7, 2000);
+	model_free(model);
+}
+
+/* ---- nets with mean and scale, rounded to 16 bits ---- */
+
+/* Decisions of the rounded net against those in double, where features are whole numbers within `most` deviations. */
+static double agreement(const char *encoder, double unit, const uint32_t *widths, uint32_t n_widths,
+	enum model_activation last, uint64_t seed)
+{
+	struct model *model = model_new("m", encoder, widths, n_widths);
+	struct random_state random = random_seed(seed);
+	static struct infer_scratch scratch;
+	struct model_error error = { "" };
+	struct infer_net *net;
+	size_t n_bytes, same = 0, rows = 1000, positive = 0;
+	void *blob;
+	int err;
+
+	assert_non_null(model);
+	model->mean = calloc(widths[0], sizeof(float));
+	model->scale = calloc(widths[0], sizeof(float));
+	assert_true(model->mean && model->scale);
+	for (uint32_t i = 0; i < widths[0]; i++) {
+		/* from tens to hundreds of thousands, as sizes and latencies are */
+		double size = unit < 1 ? 8 : pow(10, 1 + (double)i * 4 / widths[0]);
+
+		model->mean[i] = (float)(size * (1 + random_unit(&random)));
+		model->scale[i] = (float)(1 / (size * (0.3 + 0.3 * random_unit(&random))));
+	}
+	for (uint32_t l = 0; l + 1 < n_widths; l++) {
+		struct model_layer *layer = &model->layer[l];
+
+		layer->activation = l + 2 < n_widths ? MODEL_RELU : last;
+		for (uint32_t i = 0; i < layer->inputs * layer->outputs; i++)
+			layer->weight[i] = (float)((4 * random_unit(&random) - 2) /
+						   sqrt((double)layer->inputs));
+		for (uint32_t o = 0; o < layer->outputs; o++)
+			layer->bias[o] = (float)(random_unit(&random) - 0.5);
+	}
+	model->decision_threshold = last == MODEL_SIGMOID ? 0.4f : -0.05f;
+	blob = kernel_net_build(model, 0, &n_bytes, &error);
+	if (!blob)
+		fail_msg("%s", error.text);
+	net = pack(blob, n_bytes, &err);
+	assert_non_null(net);
+	for (size_t r = 0; r < rows; r++) {
+		uint32_t features[INFER_MAX_WIDTH];
+		float row[INFER_MAX_WIDTH];
+		int64_t out[INFER_MAX_OUTPUTS];
+		double y[NETS_WIDEST];
+		bool slow, rounded;
+
+		for (uint32_t i = 0; i < widths[0]; i++) {
+			double x =
+				model->mean[i] + (6 * random_unit(&random) - 3) / model->scale[i];
+
+			features[i] = x > 0 ? (uint32_t)(x / unit) : 0;
+			row[i] = (float)(features[i] * unit);
+		}
+		nets_reference(model, row, y);
+		slow = (model_outputs(model) == 2 ? y[1] - y[0] : y[0]) >=
+		       model->decision_threshold;
+		infer_load(net, &scratch, features);
+		infer_run_scalar(net, &scratch, out);
+		rounded = infer_score(net, out) >= net->threshold;
+		run_all(net, features, out, net->outputs);
+		same += slow == rounded;
+		positive += slow;
+	}
+	/* A net that says one thing always would agree by itself. */
+	if (positive < rows / 50 || positive > rows - rows / 50)
+		same = rows + 1;
+	free(net);
+	free(blob);
+	model_free(model);
+	return (double)same / (double)rows;
+}
+
+static void rounded_nets(void **state)
+{
+	static const uint32_t heimdall[] = { 12, 128, 16, 1 }, ages[] = { 20, 64, 32, 2 };
+	double least = 1;
+	size_t used = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 10; seed++) {
+		double got[] = { agreement("heimdall", 1, heimdall, 4, MODEL_SIGMOID, seed),
+			agreement("heimdall", 1, heimdall, 4, MODEL_LINEAR, seed + 50),
+			agreement("latency-ages", 1.0 / 1024, ages, 4, MODEL_LINEAR, seed + 100) };
+
+		for (size_t i = 0; i < 3; i++) {
+			if (got[i] > 1)
+				continue;
+			used++;
+			least = got[i] < least ? got[i] : least;
+		}
+	}
+	printf("rounded nets decide as in double in at least %.1f %% of 1000 rows, %zu nets\n",
+		least * 100, used);
+	assert_true(used >= 15 && least >= 0.97);
+}
+
+/* What the kernel has no way to run is refused with a sentence. */
+static void builder_refuses(void **state)
+{
+	static const uint32_t widths[] = { 31, 8, 2 }, wide[] = { 31, 300, 2 };
+	struct model_error error;
+	struct model *model = model_new("m", "linnos-digits", widths, 3);
+	size_t n;
+
+	(void)state;
+	assert_non_null(model);
+	model->layer[0].activation = MODEL_RELU;
+	error.text[0] = 0;
+	assert_null(kernel_net_build(model, 0, &n, &error)); /* no twin, no scale */
+	assert_non_null(strstr(error.text, "integer twin"));
+	assert_int_equal(model_quantise(model), 0);
+	model->integer[0].weight[3] = 32768;
+	assert_null(kernel_net_build(model, 0, &n, &error));
+	assert_non_null(strstr(error.text, "16-bit"));
+	model->integer[0].weight[3] = -32768;
+	free(kernel_net_build(model, 0, &n, &error));
+	model->layer[0].activation = MODEL_SIGMOID;
+	assert_null(kernel_net_build(model, 0, &n, &error));
+	snprintf(model->encoder, sizeof(model->encoder), "pending-only");
+	assert_null(kernel_net_build(model, 0, &n, &error));
+	assert_non_null(strstr(error.text, "pending-only"));
+	model_free(model);
+	model = model_new("m", "linnos-digits", wide, 3);
+	assert_non_null(model);
+	model->layer[0].activation = MODEL_RELU;
+	assert_int_equal(model_quantise(model), 0);
+	assert_null(kernel_net_build(model, 0, &n, &error));
+	assert_non_null(strstr(error.text, "wider"));
 	model_free(model);
 }
 
@@ -468,6 +603,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(linnos_random),
 		cmocka_unit_test(linnos_published),
+		cmocka_unit_test(rounded_nets),
+		cmocka_unit_test(builder_refuses),
 		cmocka_unit_test(any_shape),
 		cmocka_unit_test(at_the_bound),
 		cmocka_unit_test(hostile),

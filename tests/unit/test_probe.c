@@ -226,6 +226,10 @@ static void what_stands_in_the_way_of_the_module_is_named(void **state)
 	assert_non_null(strstr(missing(PROBE_KMOD), "semantos.ko"));
 	put("sys/module/semantos/initstate", "live\n");
 	assert_string_equal(missing(PROBE_KMOD), "");
+	assert_string_equal(look()->kmod_holder, "");
+	put("sys/module/semantos/parameters/holder", "mine\n");
+	assert_string_equal(look()->kmod_holder, "mine");
+	drop("sys/module/semantos/parameters/holder");
 	drop("sys/module/semantos/initstate");
 	drop("proc/modules");
 	machine_away(state);

@@ -5,6 +5,7 @@
  */
 #include "bpf/lib/common.h"
 #include "bpf/lib/blk.h"
+#include "bpf/lib/verdict.h"
 
 long long told; /* what `told` answers */
 int told_admit;
@@ -120,6 +121,16 @@ SEC(".struct_ops.link")
 struct semantos_blk_ops policy_bare = {
 	.name = "bare",
 };
+
+unsigned long long word, word_ttl_ns, word_judged;
+unsigned int word_generation;
+
+SEC("syscall")
+int judge(void *ctx)
+{
+	word_judged = semantos_verdict_in_force(word, word_generation, word_ttl_ns);
+	return 0;
+}
 
 SEC("syscall")
 int renew(void *ctx)

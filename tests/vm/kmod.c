@@ -7,6 +7,7 @@
  *   kmod nonsense        whatever select_leg() and admit() return, no wrong leg is taken and it is counted
  *   kmod replace N       two policies take turns N times: every decision is one of the two's
  *   kmod lease           without the lease the default applies, and within 100 ms after it was last renewed
+ *   kmod pin             leaves a policy pinned at /sys/fs/bpf/policy, and a table of verdicts beside it
  *   kmod infer           models handed over, refused and swapped; scores equal those computed here, to the bit
  * Exit: 0, or 1 with a sentence.
  */
@@ -418,6 +419,43 @@ static void test_replace(int rounds)
 
 /* ---- kmod lease ---- */
 
+/* The kfunc's answer about a word, by the program `judge`. */
+static unsigned long long judged(uint64_t word, uint32_t generation, uint64_t ttl_ns)
+{
+	*GLOBAL(unsigned long long, "word") = word;
+	*GLOBAL(unsigned long long, "word_ttl_ns") = ttl_ns;
+	*GLOBAL(unsigned, "word_generation") = generation;
+	run_program("judge");
+	return *GLOBAL(unsigned long long, "word_judged");
+}
+
+/* A verdict counts while it is fresh, of this generation, within the TTL, and the agent lives. */
+static void test_verdict(void)
+{
+	const uint64_t ttl_ns = 50000000;
+	uint64_t now = now_ns(CLOCK_BOOTTIME),
+		 word = semantos_verdict_pack(now + ttl_ns / 2, 5, 200, 1);
+	uint64_t far = semantos_verdict_pack(now + 1000 * ttl_ns, 5, 200, 1);
+	uint64_t stale = semantos_verdict_pack(now - ttl_ns, 5, 200, 1);
+
+	/* The word's time is its own: a machine that is slow here is given more of it. */
+	for (int i = 0; i < 20; i++) {
+		now = now_ns(CLOCK_BOOTTIME);
+		word = semantos_verdict_pack(now + ttl_ns, 5, 200, 1);
+		run_program("renew");
+		if (judged(word, 5, ttl_ns) == word)
+			break;
+		expect(i < 19, "a fresh verdict does not count");
+	}
+	run_program("renew");
+	expect(!judged(word, 6, ttl_ns), "a verdict of another generation counts");
+	expect(!judged(stale, 5, ttl_ns), "a stale verdict counts");
+	expect(!judged(far, 5, ttl_ns), "a verdict beyond the TTL counts");
+	run_program("give_up");
+	word = semantos_verdict_pack(now_ns(CLOCK_BOOTTIME) + ttl_ns, 5, 200, 1);
+	expect(!judged(word, 5, ttl_ns), "a verdict counts without a lease");
+}
+
 static void test_lease(void)
 {
 	unsigned long long obeyed;
@@ -425,6 +463,7 @@ static void test_lease(void)
 	uint64_t renewed, gone = 0;
 
 	load();
+	test_verdict();
 	link = attach("policy_leased");
 	wait_for_more(PARAM "state", "no_lease", 500);
 	expect(!*GLOBAL(unsigned long long, "asked_last"), "a policy was asked without a lease");
@@ -468,6 +507,18 @@ static void test_lease(void)
 	printf("NOTE the last obeyed decision was seen %.0f ms after the last renewal, in 20 "
 	       "rounds\n",
 		(double)gone / 1e6);
+}
+
+static void test_pin(void)
+{
+	struct bpf_map *map;
+	struct bpf_link *link;
+
+	load();
+	link = attach("policy_first");
+	expect(!bpf_link__pin(link, PIN), "the link cannot be pinned: %s", strerror(errno));
+	map = bpf_object__find_map_by_name(object, "verdicts");
+	expect(map && !bpf_map__pin(map, "/sys/fs/bpf/verdicts"), "verdicts cannot be pinned");
 }
 
 /* ---- kmod infer ---- */
@@ -603,9 +654,11 @@ int main(int argc, char **argv)
 		test_replace(atoi(argv[2]));
 	else if (!strcmp(what, "lease"))
 		test_lease();
+	else if (!strcmp(what, "pin"))
+		test_pin();
 	else if (!strcmp(what, "infer"))
 		test_infer();
 	else
-		fail("usage: kmod attach | nonsense | replace N | lease | infer");
+		fail("usage: kmod attach | nonsense | replace N | lease | pin | infer");
 	return 0;
 }

@@ -3,6 +3,7 @@
 #
 # semantos.ko loads with its BTF, says that nobody decides, and leaves.
 # needs: kernel:6.12 module:semantos
+# required: 6.12
 # timeout: 30
 
 fail() { echo "$*"; exit 1; }

@@ -5,7 +5,8 @@
 # replacement, all while two threads take decisions; the module stays while a policy is attached, and leaves after.
 # needs: kernel:6.12 module:semantos module:semantos_blkcall program:build/tests/vm/kmod file:build/tests/vm/kmod*.bpf.o
 # needs: program:bpftool
-# timeout: 100
+# required: 6.12
+# timeout: 140
 
 fail() { echo "$*"; exit 1; }
 
@@ -13,11 +14,25 @@ trap "rmmod semantos_blkcall 2>/dev/null" EXIT
 modprobe semantos || fail "semantos does not load"
 [ -s /sys/kernel/btf/semantos ] || fail "the module has no BTF"
 modprobe semantos_blkcall || fail "the caller does not load"
-for what in attach nonsense lease infer "replace ${REPLACEMENTS:-40}"; do
+rounds=${SEMANTOS_SOAK:+1000}
+rounds=${rounds:-40}
+for what in attach nonsense lease infer "replace $rounds"; do
 	# shellcheck disable=SC2086 # words are meant
-	build/tests/vm/kmod $what >/tmp/out || { cat /tmp/out; fail "kmod $what failed: $(tail -n 1 /tmp/out)"; }
-	grep '^NOTE' /tmp/out
+	build/tests/vm/kmod $what >/tmp/kmod.out || { cat /tmp/kmod.out; fail "kmod $what failed: $(tail -n 1 /tmp/kmod.out)"; }
+	grep '^NOTE' /tmp/kmod.out
 done
+
+# bpftool beside an attached policy: what docs/kmod.md calls fine is.
+build/tests/vm/kmod pin || fail "a policy and a map cannot be pinned"
+[ "$(cat /sys/module/semantos/parameters/holder)" = first ] || fail "the pinned policy does not hold"
+for what in "map dump pinned /sys/fs/bpf/verdicts" "map list" "link show" "link show pinned /sys/fs/bpf/policy" "prog list"; do
+	# shellcheck disable=SC2086 # words are meant
+	bpftool $what >/tmp/dump 2>&1 || fail "bpftool $what ends with $?: $(tail -n 1 /tmp/dump)"
+done
+grep -q struct_ops /tmp/dump || fail "bpftool does not list the policy's programs"
+rmmod semantos 2>/dev/null && fail "the module left under a pinned policy"
+rm /sys/fs/bpf/policy /sys/fs/bpf/verdicts
+
 cat /sys/module/semantos_blkcall/parameters/state
 cat /sys/module/semantos/parameters/state
 rmmod semantos 2>/dev/null && fail "the module left while its user was there"

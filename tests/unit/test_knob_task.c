@@ -198,9 +198,10 @@ static void what_is_gone_is_left_alone(void **state)
 	assert_int_equal(knob_open(&knob, "", other, true, &error), -ESRCH);
 	assert_non_null(strstr(error.text, "is gone"));
 	assert_int_equal(change_one(s, "mllb", CHANGE_AUTO, other, "3", &id, &error), -ESRCH);
-	assert_int_equal(getpriority(PRIO_PROCESS, (id_t)child), 0);
+	/* as we were started ourselves: the whole run may be niced */
+	assert_int_equal(getpriority(PRIO_PROCESS, (id_t)child), getpriority(PRIO_PROCESS, 0));
 
-	assert_int_equal(change("nice", "7", &id, &error), 0);
+	assert_int_equal(change("nice", "17", &id, &error), 0);
 	assert_int_equal(change("policy", "batch", &later, &error), 0);
 	assert_int_equal(knob_open(&knob, "", name, true, NULL), 0);
 	end_child();

@@ -15,6 +15,8 @@
 #include <time.h>
 #include "agent/util/log.h"
 
+#define ROW_RUNS 8 /* of one row, to see what it costs */
+
 static void scores_take(struct device *device);
 
 static void verdict_row_name(struct device *device)
@@ -50,12 +52,12 @@ struct device *device_new(const struct device_env *env, const struct disk *disk,
 		return NULL;
 	}
 	device->evaluator = evaluator_new(manifest->window);
-	device->batch = calloc(manifest->batch_max, sizeof(*device->batch));
+	device->asked = calloc(manifest->batch_max, sizeof(*device->asked));
 	device->features = calloc((size_t)manifest->batch_max * ENCODE_MAX_FEATURES, sizeof(float));
 	device->scores = calloc(manifest->batch_max, sizeof(float));
 	device->late = calloc(DEVICE_LATE, sizeof(*device->late));
 	device->latency = calloc(DEVICE_LATENCIES, sizeof(float));
-	if (!device->evaluator || !device->batch || !device->features || !device->scores ||
+	if (!device->evaluator || !device->asked || !device->features || !device->scores ||
 		!device->late || !device->latency) {
 		device_free(device);
 		errno = ENOMEM;
@@ -82,7 +84,7 @@ void device_free(struct device *device)
 	placebo_free(&device->placebo);
 	evaluator_free(device->evaluator);
 	free(device->rows);
-	free(device->batch);
+	free(device->asked);
 	free(device->features);
 	free(device->scores);
 	free(device->late);
@@ -98,6 +100,25 @@ const struct disk *device_disk(const struct device *device)
 uint32_t device_slot(const struct device *device)
 {
 	return device->slot;
+}
+
+/* What a batch of one costs here: the least of some runs, for others may have the CPU meanwhile. */
+static uint64_t row_cost_ns(const struct infer_plan *plan, struct infer_scratch *scratch)
+{
+	const float row[ENCODE_MAX_FEATURES] = { 0 };
+	struct timespec from, to;
+	uint64_t least = UINT64_MAX, ns;
+	float score;
+
+	for (int run = 0; run < ROW_RUNS; run++) {
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		infer_run(plan, scratch, row, 1, &score);
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		ns = (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000ULL + (uint64_t)to.tv_nsec -
+		     (uint64_t)from.tv_nsec;
+		least = ns < least ? ns : least;
+	}
+	return least;
 }
 
 int device_model_set(struct device *device, struct model *model)
@@ -126,6 +147,7 @@ int device_model_set(struct device *device, struct model *model)
 	device->model = model;
 	device->plan = plan;
 	device->scratch = scratch;
+	device->row_ns = row_cost_ns(plan, scratch);
 	device->encoder = encoder;
 	device->n_batch = 0;
 	device->n_late = device->n_late_seen = 0;
@@ -144,7 +166,10 @@ void device_on_request(struct device *device, const struct semantos_block_record
 		device->phase = DEVICE_LEARNING;
 	if (!device->plan)
 		return;
-	device->batch[device->n_batch++] = *record;
+	device->encoder->encode(
+		record, device->features + (size_t)device->n_batch * device->encoder->n_features);
+	device->asked[device->n_batch++] = (struct device_asked){ record->head.request_id,
+		record->head.ts_ns, record->head.generation, record->pending_pages };
 	if (device->n_batch == device->env.manifest->batch_max)
 		device_flush(device);
 }
@@ -162,7 +187,7 @@ void device_on_outcome(struct device *device, const struct semantos_block_record
 		device_flush(device);
 	/* Judged after the batch: its request may lie in a ring that is drained later. */
 	if (device->n_late < DEVICE_LATE)
-		device->late[device->n_late++] = *record;
+		device->late[device->n_late++] = evaluator_outcome_of(record);
 }
 
 /* Weights may be so large that sums overflow: such a score ranks nothing and becomes no verdict. */
@@ -180,46 +205,45 @@ static bool score_usable(struct device *device, float score)
 
 static void device_predict(struct device *device)
 {
-	uint32_t n = device->n_batch, width = device->encoder->n_features;
+	uint32_t n = device->n_batch;
 	const volatile struct semantos_slot *slot = device->env.slot;
 	uint64_t ttl_ns = device->env.manifest->ttl_ms * 1000000ULL, word;
-	const struct semantos_block_record *newest = NULL;
+	const struct device_asked *newest = NULL;
 	uint32_t generation = slot->generation & SEMANTOS_GENERATION_MASK;
 	float newest_score = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		device->encoder->encode(&device->batch[i], device->features + (size_t)i * width);
 	if (infer_run(device->plan, device->scratch, device->features, n, device->scores))
 		return;
 	placebo_apply(&device->placebo, device->scores, n, device->model->decision_threshold);
 	for (uint32_t i = 0; i < n; i++) {
-		const struct semantos_block_record *record = &device->batch[i];
+		const struct device_asked *asked = &device->asked[i];
 		uint8_t cls = device->scores[i] >= device->model->decision_threshold;
 
-		if (record->head.generation != generation) {
+		if (asked->generation != generation) {
 			device->stale++;
 			continue;
 		}
 		if (!score_usable(device, device->scores[i]))
 			continue;
-		evaluator_predicted(device->evaluator, record, device->scores[i], cls);
-		if (!newest || record->head.ts_ns > newest->head.ts_ns) {
-			newest = record;
+		evaluator_predicted(device->evaluator, asked->request_id, asked->pending_pages,
+			device->scores[i], cls);
+		if (!newest || asked->ts_ns > newest->ts_ns) {
+			newest = asked;
 			newest_score = device->scores[i];
 		}
 	}
 	device->batches++;
 	device->n_batch = 0;
 	/* Another CPU's ring may hand over, later, what was issued earlier: the newest read's verdict stands. */
-	if (!newest || newest->head.ts_ns < device->newest_ns)
+	if (!newest || newest->ts_ns < device->newest_ns)
 		return;
-	device->newest_ns = newest->head.ts_ns;
+	device->newest_ns = newest->ts_ns;
 	/* Probability of the chosen class above a coin's, on 0..255. */
 	newest_score -= device->model->decision_threshold;
 	device->last_class = newest_score >= 0;
 	device->last_confidence =
 		(uint32_t)(255.0f * (2.0f / (1.0f + expf(-fabsf(newest_score))) - 1.0f));
-	word = semantos_verdict_pack(newest->head.ts_ns + ttl_ns, newest->head.generation,
+	word = semantos_verdict_pack(newest->ts_ns + ttl_ns, newest->generation,
 		device->last_confidence, device->last_class);
 	__atomic_store((uint64_t *)&device->env.verdict->verdict, &word, __ATOMIC_RELEASE);
 	device->stored++;
@@ -235,7 +259,7 @@ void device_flush(struct device *device)
 		device_predict(device);
 	device->n_batch = 0;
 	for (uint32_t i = 0; i < device->n_late; i++) {
-		bool judged = evaluator_outcome(
+		bool judged = evaluator_judge(
 			device->evaluator, &device->late[i], device->model->slow_threshold_us);
 
 		/* Its request may still come with the next drain; after that it never will. */
@@ -358,6 +382,11 @@ void device_view(struct device *device, bool lease_alive, bool fresh, struct dev
 		semantos_verdict_fresh(*(volatile uint64_t *)&device->env.verdict->verdict,
 			view->generation, device->env.manifest->ttl_ms * 1000000ULL,
 			(uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec);
+}
+
+uint64_t device_row_ns(const struct device *device)
+{
+	return device->row_ns;
 }
 
 uint64_t device_batches(const struct device *device)

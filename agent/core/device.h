@@ -62,6 +62,8 @@ void device_use_model(
 
 /* fresh: scores and percentiles of now; else those of the last look, which cost nothing. */
 void device_view(struct device *device, bool lease_alive, bool fresh, struct device_view *view);
+uint64_t device_row_ns(
+	const struct device *device); /* inference of one row, as measured; 0 = no model */
 uint64_t device_batches(const struct device *device);
 uint64_t device_stored(const struct device *device);
 uint64_t device_stale(const struct device *device);

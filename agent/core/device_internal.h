@@ -22,6 +22,12 @@ struct device_scores {
 	double latency_us_p50, latency_us_p95, latency_us_p99;
 };
 
+/* What is kept of a request besides its features. */
+struct device_asked {
+	uint64_t request_id, ts_ns;
+	uint32_t generation, pending_pages;
+};
+
 struct device {
 	struct device_env env;
 	struct disk disk;
@@ -46,6 +52,7 @@ struct device {
 	const struct encoder *encoder;
 	struct infer_plan *plan;
 	struct infer_scratch *scratch;
+	uint64_t row_ns; /* inference of one row */
 	bool signal, below_floor;
 	uint32_t good_looks; /* above the floor, one after the other */
 	double heldout_auc, heldout_auc_low, heldout_auc_pending, heldout_majority;
@@ -53,12 +60,12 @@ struct device {
 	struct device_scores scores_seen; /* at the last look */
 	struct placebo placebo;
 
-	/* the batch being collected */
-	struct semantos_block_record *batch; /* [manifest.batch_max] */
-	float *features, *scores;
+	/* the batch being collected: features are encoded from the ring, of the rest only what a verdict needs is kept */
+	float *features; /* [manifest.batch_max][encoder's features] */
+	struct device_asked *asked; /* [manifest.batch_max] */
+	float *scores;
 	uint32_t n_batch;
-	struct semantos_block_record
-		*late; /* [DEVICE_LATE] outcomes to be judged after the batch */
+	struct evaluator_outcome *late; /* [DEVICE_LATE] outcomes to be judged after the batch */
 	uint32_t n_late, n_late_seen; /* the first n_late_seen of them already waited one flush */
 
 	float *latency; /* [DEVICE_LATENCIES] ring */

@@ -15,18 +15,22 @@
 #include <string.h>
 #include "agent/infer/score.h"
 
-#define WAYS 8 /* places a prediction may stand in: one or two cache lines */
+#define WAYS \
+	8 /* places a prediction may stand in: one cache line of ids, and one more of the one that is meant */
 #define AWAITING_MIN 4096 /* more reads than that are never in flight and undelivered at once */
 #define WINDOW_MIN 256
 #define WINDOW_MAX 65536
 
+/* Ids stand apart from the rest, so that a search reads one line. */
 struct awaiting {
-	uint64_t request_id; /* 0 = free */
-	uint32_t born; /* for "oldest": counts predictions, compared by difference */
-	float score;
-	uint32_t pending_pages;
-	uint8_t cls;
-};
+	uint64_t request_id[WAYS]; /* 0 = free */
+	struct prediction {
+		uint32_t born; /* for "oldest": counts predictions, compared by difference */
+		float score;
+		uint32_t pending_pages;
+		uint8_t cls;
+	} of[WAYS];
+} __attribute__((aligned(64)));
 
 struct judged {
 	float score, pending_pages;
@@ -36,10 +40,10 @@ struct judged {
 
 struct evaluator {
 	uint32_t window, n, next;
-	uint32_t sets; /* of WAYS places each, a power of two */
+	uint32_t sets; /* a power of two */
 	uint32_t born;
 	uint64_t evaluated, lost;
-	struct awaiting *awaiting; /* [sets][WAYS] */
+	struct awaiting *awaiting; /* [sets] */
 	struct judged *judged; /* [window] */
 	float *column; /* [window], working memory of evaluator_score() */
 	uint8_t *label; /* [window], likewise */
@@ -58,7 +62,10 @@ struct evaluator *evaluator_new(uint32_t window)
 		return NULL;
 	evaluator->window = window;
 	evaluator->sets = (window > AWAITING_MIN ? window : AWAITING_MIN) / WAYS;
-	evaluator->awaiting = calloc((size_t)evaluator->sets * WAYS, sizeof(struct awaiting));
+	evaluator->awaiting =
+		aligned_alloc(_Alignof(struct awaiting), evaluator->sets * sizeof(struct awaiting));
+	if (evaluator->awaiting)
+		memset(evaluator->awaiting, 0, evaluator->sets * sizeof(struct awaiting));
 	evaluator->judged = calloc(window, sizeof(struct judged));
 	evaluator->column = calloc(window, sizeof(float));
 	evaluator->label = calloc(window, 1);
@@ -80,65 +87,77 @@ void evaluator_free(struct evaluator *evaluator)
 	free(evaluator);
 }
 
-/* First of the WAYS places of this id. Fibonacci hashing: ids are a sequence number above a CPU number. */
+/* Where this id may stand. Fibonacci hashing: ids are a sequence number above a CPU number. */
 static struct awaiting *places(const struct evaluator *evaluator, uint64_t request_id)
 {
 	uint64_t hash = request_id * 0x9e3779b97f4a7c15ULL;
 
-	return &evaluator->awaiting[(hash >> 32 & (evaluator->sets - 1)) * WAYS];
+	return &evaluator->awaiting[hash >> 32 & (evaluator->sets - 1)];
 }
 
-void evaluator_predicted(struct evaluator *evaluator, const struct semantos_block_record *request,
+/* The last place that holds this id (0: that is free), or WAYS. Without a branch a place. */
+static int place_of(const struct awaiting *at, uint64_t request_id)
+{
+	uint32_t found = 0;
+
+	for (int way = 0; way < WAYS; way++)
+		found |= (uint32_t)(at->request_id[way] == request_id) << way;
+	return found ? 31 - __builtin_clz(found) : WAYS;
+}
+
+static int oldest(const struct evaluator *evaluator, const struct awaiting *at)
+{
+	int oldest = 0;
+
+	for (int way = 1; way < WAYS; way++)
+		if (evaluator->born - at->of[way].born > evaluator->born - at->of[oldest].born)
+			oldest = way;
+	return oldest;
+}
+
+void evaluator_predicted(struct evaluator *evaluator, uint64_t request_id, uint32_t pending_pages,
 	float score, uint8_t cls)
 {
-	struct awaiting *place = places(evaluator, request->head.request_id);
-	struct awaiting *free_place = NULL, *oldest = place, *taken = NULL;
+	struct awaiting *at = places(evaluator, request_id);
+	int way = place_of(at, request_id);
 
-	for (int way = 0; way < WAYS; way++) {
-		struct awaiting *at = &place[way];
-
-		if (at->request_id == request->head.request_id)
-			taken = at;
-		else if (!at->request_id && !free_place)
-			free_place = at;
-		if (evaluator->born - at->born > evaluator->born - oldest->born)
-			oldest = at;
-	}
-	if (!taken)
-		taken = free_place ? free_place : oldest;
-	if (taken->request_id)
+	if (way == WAYS)
+		way = place_of(at, 0);
+	if (way == WAYS)
+		way = oldest(evaluator, at);
+	if (at->request_id[way])
 		evaluator->lost++;
-	*taken = (struct awaiting){
-		.request_id = request->head.request_id,
+	at->request_id[way] = request_id;
+	at->of[way] = (struct prediction){
 		.born = evaluator->born++,
 		.score = score,
-		.pending_pages = request->pending_pages,
+		.pending_pages = pending_pages,
 		.cls = cls,
 	};
 }
 
-bool evaluator_outcome(struct evaluator *evaluator, const struct semantos_block_record *outcome,
+bool evaluator_judge(struct evaluator *evaluator, const struct evaluator_outcome *outcome,
 	float slow_threshold_us)
 {
-	struct awaiting *place = places(evaluator, outcome->head.request_id), found;
-	int way = 0;
+	struct awaiting *at = places(evaluator, outcome->request_id);
+	const struct prediction *found;
+	int way;
 
-	if (!outcome->head.request_id)
+	if (!outcome->request_id)
 		return false;
-	while (way < WAYS && place[way].request_id != outcome->head.request_id)
-		way++;
+	way = place_of(at, outcome->request_id);
 	if (way == WAYS)
 		return false;
-	found = place[way];
-	place[way].request_id = 0;
-	if (outcome->head.flags & SEMANTOS_F_ERROR)
+	found = &at->of[way];
+	at->request_id[way] = 0;
+	if (outcome->error)
 		return false;
 	evaluator->judged[evaluator->next] = (struct judged){
-		.score = found.score,
-		.pending_pages = (float)found.pending_pages,
-		.cls = found.cls,
+		.score = found->score,
+		.pending_pages = (float)found->pending_pages,
+		.cls = found->cls,
 		.slow = (float)outcome->latency_us >= slow_threshold_us,
-		.in_force = outcome->class_in_force,
+		.in_force = outcome->in_force,
 	};
 	evaluator->next = (evaluator->next + 1) & (evaluator->window - 1);
 	if (evaluator->n < evaluator->window)
@@ -149,8 +168,7 @@ bool evaluator_outcome(struct evaluator *evaluator, const struct semantos_block_
 
 void evaluator_reset_window(struct evaluator *evaluator)
 {
-	memset(evaluator->awaiting, 0,
-		(size_t)evaluator->sets * WAYS * sizeof(*evaluator->awaiting));
+	memset(evaluator->awaiting, 0, evaluator->sets * sizeof(*evaluator->awaiting));
 	evaluator->n = 0;
 	evaluator->next = 0;
 }

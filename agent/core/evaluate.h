@@ -19,15 +19,30 @@ struct evaluator;
 struct evaluator *evaluator_new(uint32_t window);
 void evaluator_free(struct evaluator *evaluator); /* accepts NULL */
 
-/* A read was predicted: score on the model's scale, cls its class. */
-void evaluator_predicted(struct evaluator *evaluator, const struct semantos_block_record *request,
+/* A read was predicted: score on the model's scale, cls its class, pending_pages at its issue. */
+void evaluator_predicted(struct evaluator *evaluator, uint64_t request_id, uint32_t pending_pages,
 	float score, uint8_t cls);
+
+/* What is asked of an outcome's record. */
+struct evaluator_outcome {
+	uint64_t request_id;
+	uint32_t latency_us;
+	uint8_t in_force; /* class in force at issue, or SEMANTOS_CLASS_DEFAULT */
+	bool error;
+};
+
+static inline struct evaluator_outcome evaluator_outcome_of(
+	const struct semantos_block_record *record)
+{
+	return (struct evaluator_outcome){ record->head.request_id, record->latency_us,
+		record->class_in_force, record->head.flags & SEMANTOS_F_ERROR };
+}
 
 /*
  * The outcome: slow = latency_us >= slow_threshold_us. True when a prediction of this request was waiting and the
  * pair now stands in the window. An error outcome is dropped from the table and never judged.
  */
-bool evaluator_outcome(struct evaluator *evaluator, const struct semantos_block_record *outcome,
+bool evaluator_judge(struct evaluator *evaluator, const struct evaluator_outcome *outcome,
 	float slow_threshold_us);
 
 /* Forget all (a new model): counters `evaluated` go on, the window is emptied. */

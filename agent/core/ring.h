@@ -27,7 +27,9 @@ struct ring_reader *ring_reader_new(int rings_fd, struct semantos_wake *wake, in
 	uint32_t ring_bytes, uint32_t every, ring_record_fn *fn, void *ctx);
 void ring_reader_free(struct ring_reader *reader); /* accepts NULL */
 
-int ring_poll_fd(const struct ring_reader *reader); /* readable when a producer woke us */
+int ring_count(const struct ring_reader *reader); /* rings, one a CPU */
+int ring_fd(const struct ring_reader *reader,
+	int cpu); /* readable when a producer woke us; the reader's */
 
 /* Hand every waiting record (at most RING_DRAIN_MAX) to fn. Number of records, bad ones included. */
 size_t ring_drain(struct ring_reader *reader);
@@ -37,6 +39,9 @@ size_t ring_drain(struct ring_reader *reader);
  * between, drain on.
  */
 bool ring_sleep(struct ring_reader *reader);
+
+/* While somebody looks at the rings all the time no producer needs to wake us by count. */
+void ring_watched(struct ring_reader *reader, bool watched);
 
 uint64_t ring_delivered(const struct ring_reader *reader);
 uint64_t ring_refused(

@@ -169,7 +169,8 @@ static void *consume(void *arg)
 	struct epoll_event event = { .events = EPOLLIN };
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 
-	epoll_ctl(epoll, EPOLL_CTL_ADD, ring_poll_fd(consumer->reader), &event);
+	for (int cpu = 0; cpu < ring_count(consumer->reader); cpu++)
+		epoll_ctl(epoll, EPOLL_CTL_ADD, ring_fd(consumer->reader, cpu), &event);
 	while (!atomic_load(&consumer->stop)) {
 		const struct timespec window = { .tv_nsec = consumer->window_us * 1000 };
 

@@ -26,13 +26,27 @@ static struct semantos_block_record record_of(uint64_t id, uint32_t pending, uin
 	};
 }
 
+static void predict(struct evaluator *evaluator, const struct semantos_block_record *request,
+	float score, uint8_t cls)
+{
+	evaluator_predicted(
+		evaluator, request->head.request_id, request->pending_pages, score, cls);
+}
+
+static bool outcome(struct evaluator *evaluator, const struct semantos_block_record *record)
+{
+	struct evaluator_outcome of = evaluator_outcome_of(record);
+
+	return evaluator_judge(evaluator, &of, THRESHOLD_US);
+}
+
 static bool judge(
 	struct evaluator *evaluator, uint64_t id, float score, bool slow, uint32_t pending)
 {
 	struct semantos_block_record record = record_of(id, pending, slow ? THRESHOLD_US : 999);
 
-	evaluator_predicted(evaluator, &record, score, score >= 0);
-	return evaluator_outcome(evaluator, &record, THRESHOLD_US);
+	predict(evaluator, &record, score, score >= 0);
+	return outcome(evaluator, &record);
 }
 
 static void arguments(void **state)
@@ -86,16 +100,16 @@ static void scores_by_hand(void **state)
 
 	record = record_of(6, 9, 2000);
 	record.class_in_force = 1; /* slow was in force, and it was slow */
-	evaluator_predicted(evaluator, &record, 1, 1);
-	assert_true(evaluator_outcome(evaluator, &record, THRESHOLD_US));
+	predict(evaluator, &record, 1, 1);
+	assert_true(outcome(evaluator, &record));
 	record = record_of(7, 9, 10);
 	record.class_in_force = 1; /* slow was in force, and it was fast */
-	evaluator_predicted(evaluator, &record, 1, 1);
-	assert_true(evaluator_outcome(evaluator, &record, THRESHOLD_US));
+	predict(evaluator, &record, 1, 1);
+	assert_true(outcome(evaluator, &record));
 	record = record_of(8, 1, 10);
 	record.class_in_force = 0;
-	evaluator_predicted(evaluator, &record, -1, 0);
-	assert_true(evaluator_outcome(evaluator, &record, THRESHOLD_US));
+	predict(evaluator, &record, -1, 0);
+	assert_true(outcome(evaluator, &record));
 	evaluator_score(evaluator, &view);
 	assert_int_equal(view.in_force_rows, 3);
 	assert_float_equal(view.in_force_accuracy, 2.0 / 3, 1e-9);
@@ -109,17 +123,17 @@ static void only_pairs_count(void **state)
 	struct score_view view;
 
 	(void)state;
-	assert_false(evaluator_outcome(evaluator, &record, THRESHOLD_US)); /* never predicted */
-	evaluator_predicted(evaluator, &record, 1, 1);
+	assert_false(outcome(evaluator, &record)); /* never predicted */
+	predict(evaluator, &record, 1, 1);
 	record.head.flags = SEMANTOS_F_ERROR;
-	assert_false(evaluator_outcome(evaluator, &record, THRESHOLD_US));
+	assert_false(outcome(evaluator, &record));
 	record.head.flags = 0;
-	assert_false(evaluator_outcome(evaluator, &record, THRESHOLD_US)); /* the error took it */
-	evaluator_predicted(evaluator, &record, 1, 1);
-	assert_true(evaluator_outcome(evaluator, &record, THRESHOLD_US));
-	assert_false(evaluator_outcome(evaluator, &record, THRESHOLD_US)); /* twice */
+	assert_false(outcome(evaluator, &record)); /* the error took it */
+	predict(evaluator, &record, 1, 1);
+	assert_true(outcome(evaluator, &record));
+	assert_false(outcome(evaluator, &record)); /* twice */
 	record.head.request_id = 0;
-	assert_false(evaluator_outcome(evaluator, &record, THRESHOLD_US));
+	assert_false(outcome(evaluator, &record));
 	evaluator_score(evaluator, &view);
 	assert_int_equal(view.evaluated, 1);
 	assert_int_equal(evaluator_lost(evaluator), 0);
@@ -137,17 +151,17 @@ static void nothing_grows(void **state)
 	for (uint64_t i = 1; i <= predicted; i++) {
 		struct semantos_block_record record = record_of(i << 12 | i % 2, 1, 10);
 
-		evaluator_predicted(evaluator, &record, 0, 1);
+		predict(evaluator, &record, 0, 1);
 	}
 	for (uint64_t i = predicted - recent + 1; i <= predicted; i++) {
 		struct semantos_block_record record = record_of(i << 12 | i % 2, 1, 10);
 
-		assert_true(evaluator_outcome(evaluator, &record, THRESHOLD_US));
+		assert_true(outcome(evaluator, &record));
 	}
 	for (uint64_t i = 1; i <= predicted - recent; i++) {
 		struct semantos_block_record record = record_of(i << 12 | i % 2, 1, 10);
 
-		judged += evaluator_outcome(evaluator, &record, THRESHOLD_US);
+		judged += outcome(evaluator, &record);
 	}
 	assert_int_equal(judged + recent + evaluator_lost(evaluator), predicted);
 	assert_true(judged + recent <= 4096);
@@ -172,9 +186,9 @@ static void window_slides_and_resets(void **state)
 	assert_float_equal(view.auc, 1, 1e-9);
 	assert_int_equal(view.window_rows, 256);
 	assert_int_equal(view.evaluated, 512);
-	evaluator_predicted(evaluator, &old, 1, 1);
+	predict(evaluator, &old, 1, 1);
 	evaluator_reset_window(evaluator);
-	assert_false(evaluator_outcome(evaluator, &old, THRESHOLD_US)); /* the old model's word */
+	assert_false(outcome(evaluator, &old)); /* the old model's word */
 	evaluator_score(evaluator, &view);
 	assert_int_equal(view.window_rows, 0);
 	assert_int_equal(view.evaluated, 512);

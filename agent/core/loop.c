@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #define LOOP_EVENTS 64
+#define LOOP_LOOKS 64 /* rounds of busy functions between two looks at descriptors */
 
 struct loop_source {
 	struct loop *loop;
@@ -42,6 +43,11 @@ struct loop {
 	atomic_bool stop;
 	struct loop_source *sources;
 	bool sweep;
+	struct {
+		loop_fn *fn;
+		void *ctx;
+	} busy[LOOP_MAX_BUSY];
+	int n_busy, wanted; /* functions; how many of them want to be called */
 	pthread_mutex_t lock; /* of the queue and `ended` */
 	pthread_cond_t done;
 	struct loop_pending *queue, **tail;
@@ -268,13 +274,44 @@ static void loop_run_calls(struct loop *loop)
 	pthread_mutex_unlock(&loop->lock);
 }
 
+int loop_add_busy(struct loop *loop, loop_fn *fn, void *ctx)
+{
+	if (loop->n_busy == LOOP_MAX_BUSY)
+		return -ENOSPC;
+	loop->busy[loop->n_busy].fn = fn;
+	loop->busy[loop->n_busy++].ctx = ctx;
+	return 0;
+}
+
+void loop_remove_busy(struct loop *loop, void *ctx)
+{
+	for (int i = 0; i < loop->n_busy; i++)
+		if (loop->busy[i].ctx == ctx)
+			loop->busy[i--] = loop->busy[--loop->n_busy];
+}
+
+void loop_busy(struct loop *loop, int change)
+{
+	loop->wanted += change;
+}
+
+static void loop_look(struct loop *loop)
+{
+	for (int look = 0; look < LOOP_LOOKS && loop->wanted > 0; look++)
+		for (int i = 0; i < loop->n_busy; i++)
+			loop->busy[i].fn(loop->busy[i].ctx);
+}
+
 int loop_run(struct loop *loop)
 {
 	struct epoll_event events[LOOP_EVENTS];
 	int err = 0;
 
 	while (!atomic_load(&loop->stop)) {
-		int n = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS, -1);
+		int n;
+
+		loop_look(loop);
+		n = epoll_wait(loop->epoll_fd, events, LOOP_EVENTS, loop->wanted > 0 ? 0 : -1);
 
 		if (n < 0 && errno != EINTR) {
 			err = -errno;

@@ -32,6 +32,18 @@ void loop_timer_set(struct loop_source *timer, uint64_t period_ns);
 void loop_remove(struct loop_source *source); /* accepts NULL; safe inside any callback */
 
 /*
+ * Work that is looked for without sleeping: while the balance of loop_busy() is above zero the loop does not sleep but
+ * calls every such fn again and again, and looks at descriptors, timers and calls every few dozen of them. At most
+ * LOOP_MAX_BUSY at a time; -ENOSPC. They are told apart by ctx.
+ */
+#define LOOP_MAX_BUSY 64
+int loop_add_busy(struct loop *loop, loop_fn *fn, void *ctx);
+void loop_remove_busy(
+	struct loop *loop, void *ctx); /* also when it was never added; not inside such an fn */
+void loop_busy(
+	struct loop *loop, int change); /* +1: something wants to be looked at, -1: no longer */
+
+/*
  * Run fn(ctx) on the loop's thread and wait for it. 0, or -ETIMEDOUT when the loop did not come to it in time (fn was
  * then never called and never will be), or -ESHUTDOWN when the loop has ended.
  */

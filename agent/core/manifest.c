@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <fcntl.h>
 #include "agent/core/control.h"
+#include "agent/core/drain.h"
 #include "agent/infer/encode.h"
 #include "agent/infer/label.h"
 
@@ -57,10 +58,12 @@ static const struct key keys[] = {
 	{ "evaluate", "floor_rows", KEY_COUNT, FIELD(floor_rows), 64, 65536, "1024" },
 	{ "evaluate", "drift", KEY_NUMBER, FIELD(drift), 0.01, 0.5, "0.10" },
 	{ "batch", "max", KEY_COUNT, FIELD(batch_max), 1, 4096, "64" },
-	{ "batch", "window_us", KEY_COUNT, FIELD(batch_window_us), 50, 100000, "500" },
+	{ "batch", "window_us", KEY_COUNT, FIELD(batch_window_us), 0, 100000, "0" },
+	{ "batch", "spin", KEY_TEXT, FIELD(spin), 0, 0, "auto" },
 };
 
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+#define WINDOW_LEAST_US 50 /* a shorter one is a storm of timers */
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
 
 struct reading {
@@ -242,6 +245,12 @@ static int manifest_check(const struct reading *reading)
 		refuse(reading, LINE_OF(floor_rows) ?: LINE_OF(window),
 			"[evaluate] floor_rows (%u) is larger than window (%u)",
 			manifest->floor_rows, manifest->window);
+	else if (manifest->batch_window_us && manifest->batch_window_us < WINDOW_LEAST_US)
+		refuse(reading, LINE_OF(batch_window_us),
+			"[batch] window_us must be 0 (derived) or at least %d", WINDOW_LEAST_US);
+	else if (drain_spin_parse(manifest->spin) < 0)
+		refuse(reading, LINE_OF(spin), "[batch] spin '%s' is none of never, auto, always",
+			manifest->spin);
 	else if (manifest_recipe(manifest, &recipe, why, sizeof(why)))
 		refuse(reading,
 			!encoder_find(manifest->encoder)   ? LINE_OF(encoder)

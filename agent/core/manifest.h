@@ -37,7 +37,8 @@ struct manifest {
 	double slow_weight, learning_rate, margin;
 	uint32_t window, floor_rows;
 	double floor_auc, drift;
-	uint32_t batch_max, batch_window_us;
+	uint32_t batch_max, batch_window_us; /* window 0: drain_window() */
+	char spin[8]; /* never, auto, always: agent/core/drain.h */
 };
 
 /* Read <directory>/policy.conf. 0, or -errno with one sentence in error[error_len]. */

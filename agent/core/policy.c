@@ -102,6 +102,10 @@ static void on_record(void *ctx, const struct semantos_block_record *record)
 
 	if (!device)
 		return; /* the device left while the record was on its way */
+	if (!policy->touched[record->head.slot]) {
+		policy->touched[record->head.slot] = true;
+		policy->touched_slot[policy->n_touched++] = record->head.slot;
+	}
 	if (record->head.kind == SEMANTOS_REQUEST) {
 		device_on_request(device, record);
 	} else {
@@ -122,14 +126,20 @@ static void on_drained(void *ctx, size_t n, uint64_t start_ns)
 {
 	struct policy *policy = ctx;
 
-	if (n && policy->env.active)
-		policy->env.active(policy->env.active_ctx);
-	for (uint32_t slot = 0; slot < policy->n_slots; slot++)
+	while (policy->n_touched) {
+		uint32_t slot = policy->touched_slot[--policy->n_touched];
+
+		policy->touched[slot] = false;
 		if (policy->device[slot])
 			device_flush(policy->device[slot]);
-	if (n)
-		policy->decide_us[policy->n_decides++ & (POLICY_DECIDES - 1)] =
-			(float)(now_ns() - start_ns) / 1000.0f;
+	}
+	if (!n)
+		return;
+	policy->decide_us[policy->n_decides++ & (POLICY_DECIDES - 1)] =
+		(float)(now_ns() - start_ns) / 1000.0f;
+	/* Verdicts first: the lease may need a system call, and nothing is obeyed until both are there. */
+	if (policy->env.active)
+		policy->env.active(policy->env.active_ctx);
 }
 
 /* Of each CPU: room for a quarter of a second at 30,000 records a second, less where very many CPUs share it. */
@@ -142,15 +152,34 @@ static uint32_t ring_bytes(int n_cpus)
 	return bytes;
 }
 
+/* The manifest's, or derived from deadline, event budget and what a row costs the slowest of the models here. */
+static uint64_t window_ns(const struct policy *policy)
+{
+	const struct manifest *manifest = &policy->manifest;
+	uint64_t row_ns = 0, of_device;
+
+	if (manifest->batch_window_us)
+		return manifest->batch_window_us * 1000ULL;
+	for (uint32_t slot = 0; slot < policy->n_slots; slot++) {
+		of_device = policy->device[slot] ? device_row_ns(policy->device[slot]) : 0;
+		row_ns = of_device > row_ns ? of_device : row_ns;
+	}
+	return drain_window(manifest->ttl_ms * 1000000ULL, POLICY_ROUND_NS + row_ns,
+		manifest->budget_per_s, ring_bytes(policy->bpf.n_cpus));
+}
+
 int policy_join(struct policy *policy, char *error, size_t error_len)
 {
+	const struct manifest *manifest = &policy->manifest;
+	uint32_t bytes = ring_bytes(policy->bpf.n_cpus);
 	int err;
 
 	policy->reader = ring_reader_new(policy->bpf.rings_fd, policy->bpf.wake, policy->bpf.n_cpus,
-		ring_bytes(policy->bpf.n_cpus), POLICY_WAKE_EVERY, on_record, policy);
+		bytes, POLICY_WAKE_EVERY, on_record, policy);
 	if (policy->reader)
-		policy->drain = drain_new(policy->env.loop, policy->reader,
-			policy->manifest.batch_window_us * 1000ULL, on_drained, policy);
+		policy->drain = drain_new(policy->env.loop, policy->reader, window_ns(policy),
+			drain_spin_here((enum drain_spin)drain_spin_parse(manifest->spin)),
+			on_drained, policy);
 	if (!policy->drain) {
 		err = errno ? -errno : -ENOMEM;
 		snprintf(
@@ -272,6 +301,8 @@ void policy_tick(struct policy *policy)
 
 	check_records(policy);
 	policy_try(policy);
+	drain_window_set(policy->drain, window_ns(policy));
+
 	/* A look costs a ms or two, and the lease is renewed by this very thread: a few devices at a time, in turn. */
 	for (uint32_t i = 0; i < policy->n_slots; i++) {
 		slot = slot < policy->n_slots ? slot : 0;

@@ -39,7 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	expect(manifest.object[0] && !strchr(manifest.model, '/'));
 	expect(manifest.ttl_ms >= 1 && manifest.ttl_ms <= 75);
 	expect(manifest.batch_max >= 1 && manifest.batch_max <= 4096);
-	expect(manifest.batch_window_us >= 50);
+	expect(!manifest.batch_window_us || manifest.batch_window_us >= 50);
 	expect(manifest.window >= 256 && !(manifest.window & (manifest.window - 1)));
 	expect(manifest.max_rows >= manifest.min_rows && manifest.min_rows >= 200);
 	expect(manifest.learning_rate > 0 && manifest.margin >= 0 && manifest.drift > 0);

@@ -92,7 +92,8 @@ static void presets_stand(void **state)
 	assert_int_equal(manifest.window, 4096);
 	assert_int_equal(manifest.floor_rows, 1024);
 	assert_int_equal(manifest.batch_max, 64);
-	assert_int_equal(manifest.batch_window_us, 500);
+	assert_int_equal(manifest.batch_window_us, 0);
+	assert_string_equal(manifest.spin, "auto");
 }
 
 static void numbers_have_ranges(void **state)
@@ -117,7 +118,7 @@ static void numbers_have_ranges(void **state)
 		{ "evaluate", "window = 65536\n", "floor_rows", "64", "63", "65536", "65537" },
 		{ "evaluate", "", "drift", "0.01", "0.009", "0.5", "0.51" },
 		{ "batch", "", "max", "1", "0", "4096", "4097" },
-		{ "batch", "", "window_us", "50", "49", "100000", "100001" },
+		{ "batch", "", "window_us", "0", "-1", "100000", "100001" },
 	};
 	char text[1024];
 
@@ -236,6 +237,10 @@ static void meanings_are_checked(void **state)
 	refused_key("evaluate", "window = 3000", "power of two");
 	refused_key("evaluate", "window = 512", "larger than window");
 	refused_key("evaluate", "floor_rows = 4097", "larger than window");
+	refused_key("batch", "window_us = 49", "at least 50");
+	accepted_key("batch", "window_us = 50");
+	refused_key("batch", "spin = often", "never, auto, always");
+	accepted_key("batch", "spin = always");
 }
 
 static void widths_are_checked(void **state)

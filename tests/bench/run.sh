@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh - runs bench programs one after another, prints their rows and gathers them in build/bench/bench.json.
+# run.sh - runs bench programs one after another, prints their rows and gathers them in build/bench/$BENCH_JSON, which
+# is bench.json unless said otherwise.
 # A program prints readable lines and, last, one JSON object; it exits 0, or 77 with the reason for a skip.
 # A missed target is printed as such and is no failure; a program that fails is.
 #
@@ -9,6 +10,7 @@
 
 set -uo pipefail
 out=build/bench
+json=${BENCH_JSON:-bench.json}
 mkdir -p "$out" || exit 1
 failed=0
 text() { printf '"%s"' "${1//[\"\\]/}"; }
@@ -44,7 +46,7 @@ done
 		"$(text "$cpu")" "$cores" "$(text "$memory")" "$(text "$virtual")" "$(text "$kernel")" "$load" "$(text "$commit")" "$(text "$(date +%F)")"
 	(IFS=,; printf '%s' "${rows[*]}")
 	printf ']}\n'
-} >"$out/bench.json"
-missed=$(grep -o '"met":false' "$out/bench.json" | wc -l)
-echo "$missed targets missed; all rows are in $out/bench.json"
+} >"$out/$json"
+missed=$(grep -o '"met":false' "$out/$json" | wc -l)
+echo "$missed targets missed; all rows are in $out/$json"
 exit "$failed"

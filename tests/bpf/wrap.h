@@ -27,7 +27,7 @@ struct wrap_event {
 	uint64_t request;
 };
 
-enum wrap_what { WRAP_ISSUE, WRAP_COMPLETE, WRAP_REQUEUE, WRAP_PAIRS, WRAP_CLOCK };
+enum wrap_what { WRAP_ISSUE, WRAP_COMPLETE, WRAP_REQUEUE, WRAP_PAIRS, WRAP_CLOCK, WRAP_VERDICT };
 
 struct wrap_command {
 	struct wrap_event event;

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-# `make bench-path`: the agent's data path on one CPU, records made on another. No test depends on a figure of it.
+# `make bench-path`: the agent's data path on one CPU, records made on another; its stages; the integer net of bpf/lib.
+# No test depends on a figure of it.
 
-BENCH_PATH := $(B)/tests/bench/path/bench_path
+BENCH_PATH := $(call prog,tests/bench/path/bench_*.c)
 
 $(BENCH_PATH): $(B)/%: $(B)/%.o $(B)/libsemantos.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
--include $(BENCH_PATH).d
+-include $(BENCH_PATH:%=%.d)
 
 .PHONY: bench-path bench-path-build
-bench-path-build: all $(BENCH_PATH) $(B)/tests/bpf/block_wrap.bpf.o
+bench-path-build: all $(BENCH_PATH) $(B)/tests/bpf/block_wrap.bpf.o $(B)/tests/bpf/mlp_wrap.bpf.o
 
-bench-path: ## with sudo: record to verdict, asleep and spinning, and records a second, 2 minutes; writes build/bench/path.json
+bench-path: ## with sudo: record to verdict, asleep and spinning, and records a second (3 minutes); writes build/bench/path.json
 	$(call deps,build run test)
 	$(hand_back)
 	@$(AS_USER) $(submake) bench-path-build

@@ -43,8 +43,8 @@ struct ring_reader {
 static int ring_map(const struct ring_reader *reader, struct ring *ring)
 {
 	size_t page = reader->page_bytes;
-	uint8_t *produced;
-	void *consumed = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
+	void *produced,
+		*consumed = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
 
 	if (consumed == MAP_FAILED)
 		return -errno;
@@ -53,8 +53,8 @@ static int ring_map(const struct ring_reader *reader, struct ring *ring)
 		NULL, page + 2 * reader->ring_bytes, PROT_READ, MAP_SHARED, ring->fd, (off_t)page);
 	if (produced == MAP_FAILED)
 		return -errno;
-	ring->producer = (const uint64_t *)(const void *)produced;
-	ring->data = produced + page;
+	ring->producer = produced;
+	ring->data = (const uint8_t *)produced + page;
 	return 0;
 }
 
@@ -137,16 +137,15 @@ static size_t ring_walk(struct ring_reader *reader, struct ring *ring, size_t mo
 	size_t n = 0;
 
 	while (ring->at < end && n < most) {
-		const uint8_t *at = ring->data + (ring->at & (reader->ring_bytes - 1));
+		const void *at = ring->data + (ring->at & (reader->ring_bytes - 1));
 		/* Pairs with the exchange at submit: once it is not busy, the record is whole. */
-		uint32_t header =
-			__atomic_load_n((const uint32_t *)(const void *)at, __ATOMIC_ACQUIRE);
+		uint32_t header = __atomic_load_n((const uint32_t *)at, __ATOMIC_ACQUIRE);
 		uint32_t size = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
 
 		if (header & BPF_RINGBUF_BUSY_BIT)
 			break;
 		if (!(header & BPF_RINGBUF_DISCARD_BIT)) {
-			ring_take(reader, at + BPF_RINGBUF_HDR_SZ, size);
+			ring_take(reader, (const uint8_t *)at + BPF_RINGBUF_HDR_SZ, size);
 			n++;
 		}
 		ring->at += (size + BPF_RINGBUF_HDR_SZ + 7) & ~7ULL;

@@ -20,6 +20,7 @@
 #define WAKE_COST_NS \
 	5000 /* epoll_wait, the timer's read and the switch to us: 3 to 6 µs on the machines tried */
 #define LOOK_EVERY_NS 20000 /* spinning: between two looks for somebody who waits for the CPU */
+#define SPIN_TURN 64 /* records of a round after which descriptors and timers are looked at */
 #define SECOND_NS 1000000000ULL
 
 struct drain {
@@ -172,7 +173,7 @@ static void stay_awake(struct drain *drain, size_t n, uint64_t now)
 		spin_begin(drain, now);
 }
 
-void drain_round(struct drain *drain)
+size_t drain_round(struct drain *drain)
 {
 	uint64_t start = now_ns();
 	size_t n = ring_drain(drain->reader);
@@ -185,13 +186,14 @@ void drain_round(struct drain *drain)
 	 */
 	if (n || !drain->awake) {
 		stay_awake(drain, n, start);
-		return;
+		return n;
 	}
 	if (drain->spinning || ++drain->empty_rounds < DRAIN_IDLE_ROUNDS ||
 		!ring_sleep(drain->reader))
-		return;
+		return 0;
 	loop_timer_set(drain->timer, 0);
 	drain->awake = false;
+	return 0;
 }
 
 /* Somebody else wants this CPU: he ran while we yielded, or took it. */
@@ -212,7 +214,9 @@ static void on_spin(void *ctx)
 	if (!drain->spinning)
 		return;
 	if (ring_waiting_bytes(drain->reader)) {
-		drain_round(drain);
+		/* Many rounds as long as that would keep the lease's timer waiting. */
+		if (drain_round(drain) >= SPIN_TURN)
+			loop_turn(drain->loop);
 		return;
 	}
 	__builtin_ia32_pause();
@@ -273,8 +277,10 @@ struct drain *drain_new(struct loop *loop, struct ring_reader *reader, uint64_t 
 	drain->timer = loop_add_timer(loop, 0, on_timer, drain);
 	if (!drain->wake || !drain->timer)
 		goto out_free;
-	if (drain->spin != SPIN_NEVER && loop_add_busy(loop, on_spin, drain))
+	if (drain->spin != SPIN_NEVER && loop_add_busy(loop, on_spin, drain)) {
+		errno = ENOSPC;
 		goto out_free;
+	}
 	for (int cpu = 0; cpu < n_rings; cpu++) {
 		/* By edge: readable for as long as a producer is busy, it would have us drain without a pause. */
 		drain->wake[cpu] = loop_add_wake(loop, ring_fd(reader, cpu), on_wake, drain);

@@ -53,7 +53,7 @@ struct drain *drain_new(struct loop *loop, struct ring_reader *reader, uint64_t 
 	enum drain_spin spin, drain_fn *drained, void *ctx);
 void drain_free(struct drain *drain); /* accepts NULL */
 
-void drain_round(struct drain *drain); /* empty the rings now */
+size_t drain_round(struct drain *drain); /* empty the rings now; records */
 bool drain_asleep(const struct drain *drain); /* a record must wake us */
 void drain_window_set(struct drain *drain, uint64_t window_ns); /* from the next round on */
 

@@ -48,6 +48,7 @@ struct loop {
 		void *ctx;
 	} busy[LOOP_MAX_BUSY];
 	int n_busy, wanted; /* functions; how many of them want to be called */
+	bool turn;
 	pthread_mutex_t lock; /* of the queue and `ended` */
 	pthread_cond_t done;
 	struct loop_pending *queue, **tail;
@@ -295,9 +296,15 @@ void loop_busy(struct loop *loop, int change)
 	loop->wanted += change;
 }
 
+void loop_turn(struct loop *loop)
+{
+	loop->turn = true;
+}
+
 static void loop_look(struct loop *loop)
 {
-	for (int look = 0; look < LOOP_LOOKS && loop->wanted > 0; look++)
+	loop->turn = false;
+	for (int look = 0; look < LOOP_LOOKS && loop->wanted > 0 && !loop->turn; look++)
 		for (int i = 0; i < loop->n_busy; i++)
 			loop->busy[i].fn(loop->busy[i].ctx);
 }

@@ -42,6 +42,8 @@ void loop_remove_busy(
 	struct loop *loop, void *ctx); /* also when it was never added; not inside such an fn */
 void loop_busy(
 	struct loop *loop, int change); /* +1: something wants to be looked at, -1: no longer */
+/* Inside such an fn: that was long, it is the others' turn. */
+void loop_turn(struct loop *loop);
 
 /*
  * Run fn(ctx) on the loop's thread and wait for it. 0, or -ETIMEDOUT when the loop did not come to it in time (fn was

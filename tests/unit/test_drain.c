@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 #include "agent/core/drain.h"
 
@@ -59,6 +60,57 @@ static void words(void **state)
 	assert_int_equal(drain_spin_here(SPIN_NEVER), SPIN_NEVER);
 }
 
+struct busy {
+	struct loop *loop;
+	uint64_t looks;
+	uint32_t ticks;
+	bool long_ones;
+};
+
+static void on_look(void *ctx)
+{
+	struct busy *busy = ctx;
+
+	busy->looks++;
+	if (!busy->long_ones)
+		return;
+	usleep(2000);
+	loop_turn(busy->loop);
+}
+
+static void on_tick(void *ctx)
+{
+	struct busy *busy = ctx;
+
+	if (++busy->ticks < 3)
+		return;
+	loop_busy(busy->loop, -1);
+	loop_stop(busy->loop);
+}
+
+/* The loop does not sleep while there is something to look at; after a long look timers have their turn. */
+static void looking_keeps_no_timer_waiting(void **state)
+{
+	(void)state;
+	for (int long_ones = 0; long_ones < 2; long_ones++) {
+		struct busy busy = { .loop = loop_new(), .long_ones = long_ones };
+		struct loop_source *timer;
+
+		assert_non_null(busy.loop);
+		timer = loop_add_timer(busy.loop, 5000000, on_tick, &busy);
+		assert_non_null(timer);
+		assert_int_equal(loop_add_busy(busy.loop, on_look, &busy), 0);
+		loop_busy(busy.loop, 1);
+		assert_int_equal(loop_run(busy.loop), 0);
+		assert_int_equal(busy.ticks, 3);
+		/* 64 looks in a row, were there no turns; on a busy machine each takes longer, and there are fewer. */
+		assert_true(long_ones ? busy.looks < 40 : busy.looks > 40);
+		loop_remove_busy(busy.loop, &busy);
+		loop_remove(timer);
+		loop_free(busy.loop);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -66,6 +118,7 @@ int main(void)
 		cmocka_unit_test(window_keeps_the_deadline),
 		cmocka_unit_test(window_leaves_half_the_ring),
 		cmocka_unit_test(words),
+		cmocka_unit_test(looking_keeps_no_timer_waiting),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,8 +4,7 @@
  *
  * Loads and unloads, and shows in /sys/module/semantos/parameters, readable by all:
  *   holder   the name of the attached policy, or "none"
- *   state    lines of words: the policy and the lease, the models, then one line a volume with what was
- *            counted
+ *   state    lines of words: the policy and the lease, one line a volume with what was counted, then the models
  */
 #include "kmod/internal.h"
 #include <linux/bpf.h>
@@ -25,13 +24,14 @@ static int state_get(char *to, const struct kernel_param *param)
 	char name[SEMANTOS_BLK_NAME];
 	struct seq_buf text;
 
-	seq_buf_init(&text, to, PAGE_SIZE);
+	seq_buf_init(
+		&text, to, PAGE_SIZE - 1); /* sysfs takes less than a page; the rest is cut off */
 	blk_ops_holder(name, sizeof(name));
 	seq_buf_printf(&text, "policy name=%s lease=%s wire=%u\n", name,
 		semantos_lease_alive(READ_ONCE(blk_lease_ns), blk_now_ns()) ? "alive" : "none",
 		SEMANTOS_WIRE_VERSION);
-	model_show(&text);
 	blk_volumes_show(&text);
+	model_show(&text);
 	return seq_buf_used(&text);
 }
 

@@ -570,7 +570,7 @@ static void test_infer(void)
 	struct semantos_block_record *record;
 	unsigned long long busy_before;
 	struct bpf_link *link;
-	char why[256] = "";
+	char why[256] = "", state[8192], *at;
 	uint8_t *blob[2];
 	size_t n[2];
 
@@ -636,9 +636,11 @@ static void test_infer(void)
 		"a model cannot be removed");
 	bpf_link__destroy(link);
 	close(device);
-	read_file(PARAM "state", why, sizeof(why));
+	read_file(PARAM "state", state, sizeof(state));
+	at = strstr(state, "inference");
+	expect(at, "the state does not name the path: %s", state);
 	printf("NOTE %.*s; scores of the kernel equal those of user space\n",
-		(int)strcspn(strstr(why, "inference"), "\n"), strstr(why, "inference"));
+		(int)strcspn(at, "\n"), at);
 }
 
 int main(int argc, char **argv)

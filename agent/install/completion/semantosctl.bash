@@ -26,7 +26,8 @@ _semantosctl()
 	# "canary:7" is three words to bash: only its beginning is completed
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--socket|--timeout|--because|--dir|--mode|--device|--rows|--duration|--interval|--count|--root|--policy-path|-o|--output|--model)
+		--socket|--timeout|--because|--dir|--mode|--device|--rows|--duration|--interval|--count|--root|--policy-path|-o|--output|--model|\
+		--wipe|--rebuild|--region-kib|--nowait-reject)
 			((i++)) ;;
 		-*) ;;
 		*)
@@ -43,6 +44,8 @@ _semantosctl()
 	case $prev in
 	--socket|-o|--output|--model)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+	--wipe|--rebuild)
+		mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/dev/}"); return ;;
 	--root|--policy-path)
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
 	--mode)
@@ -57,7 +60,7 @@ _semantosctl()
 		mapfile -t COMPREPLY < <(compgen -W "linnos-digits heimdall latency-ages" -- "$cur"); return ;;
 	--labeler)
 		mapfile -t COMPREPLY < <(compgen -W "inflection percentile-85" -- "$cur"); return ;;
-	--timeout|--because|--rows|--duration|--interval|--count)
+	--timeout|--because|--rows|--duration|--interval|--count|--region-kib|--nowait-reject)
 		return ;;
 	esac
 
@@ -80,6 +83,7 @@ _semantosctl()
 		train) words+=" --output --encoder --labeler --hidden --outputs --epochs --batch --learning-rate
 			--slow-weight --seed --margin --name --device" ;;
 		replay) words+=" --model --margin --device" ;;
+		volume) words+=" --wipe --assume-equal --region-kib --nowait-reject --degraded --rebuild" ;;
 		model)
 			case $sub in
 			use) words+=" --socket --timeout" ;;
@@ -93,6 +97,8 @@ _semantosctl()
 		status,,0|stats,,0|detach,,0|mode,,0|capture,,0|model,use,0) words=$(_semantosctl_policies) ;;
 		mode,,1) words="shadow canary: enforce" ;;
 		model,,0) words="use show import" ;;
+		volume,,0) words="create start status resync remove" ;;
+		volume,*) mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/dev/}"); return ;;
 		model,use,1) words=$(ls /sys/block 2>/dev/null) ;;
 		train,*|replay,*|model,*) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 		esac

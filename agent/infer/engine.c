@@ -30,8 +30,8 @@ static bool has_avx512(void)
 
 const struct engine *engine_choose(void)
 {
-	/* "avx512-vnni" names the 8-bit twin too; its float half is this engine. */
-	if (has_avx512() && (allowed("avx512") || allowed("avx512-vnni")))
+	/* The names of the twins too: what they leave over is answered by this engine. */
+	if (has_avx512() && (allowed("avx512") || allowed("avx512-vnni") || allowed("avx512-bf16")))
 		return &engine_avx512;
 	if (has_avx2() && allowed("avx2"))
 		return &engine_avx2;

@@ -16,6 +16,7 @@
 #include "agent/infer/infer.h"
 
 #define ENGINE_BLOCK_ROWS 32 /* most rows an engine takes through all layers at once */
+#define ENGINE_FEW_ROWS 8 /* fewer are answered in floats, one by one */
 #define ENGINE_NARROW \
 	4 /* layers with at most this many outputs are dot products to the plain engine */
 
@@ -48,6 +49,7 @@ struct packed_score {
 
 struct engine;
 struct quick_plan;
+struct half_plan;
 
 struct infer_plan {
 	const struct engine *engine;
@@ -58,13 +60,16 @@ struct infer_plan {
 	struct packed_score score;
 	float threshold; /* of the decision: scores near it are never left to 8 bits */
 	struct quick_plan *quick; /* 8-bit twin, INFER_QUICK plans only, else NULL */
+	struct half_plan *half; /* bfloat16 twin, likewise */
 };
 
 struct infer_scratch {
 	float *a, *b; /* [ENGINE_BLOCK_ROWS][widest] each */
 	int64_t *x, *y; /* [widest] each, integer plans */
 	uint32_t *quick; /* quick_scratch_bytes() of the 8-bit twin */
-	float *again; /* rows to be answered once more, in floats */
+	float *again; /* rows to be answered once more, not in 8 bits */
+	uint32_t *half; /* half_scratch_words() of the bfloat16 twin */
+	float *again_half; /* rows to be answered once more, in floats */
 	uint64_t recomputed;
 };
 

@@ -12,6 +12,7 @@ ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
 #define TILE 12
 #define SINGLE 16 /* vectors of outputs side by side for a single row */
 #define ENGINE engine_avx512
+#define VF_AVX512
 #define vf_larger(x, y) ((vf)_mm512_max_ps(x, y))
 #define vf_smaller(x, y) ((vf)_mm512_min_ps(x, y))
 #define ENGINE_NAME "avx512"

@@ -166,6 +166,26 @@ INLINE void turn_in(const float *rows, size_t n, size_t width, float *x, size_t 
 	}
 }
 
+/* [outputs][block] to [n][outputs]; four outputs, the commonest number beside one and two, four rows at a time. */
+INLINE void turn_out(const float *y, size_t block, size_t n, size_t n_out, float *to)
+{
+	size_t r = 0;
+
+	for (; n_out == 4 && r + 4 <= n; r += 4) {
+		__m128 a = _mm_load_ps(y + r), b = _mm_load_ps(y + block + r);
+		__m128 c = _mm_load_ps(y + 2 * block + r), d = _mm_load_ps(y + 3 * block + r);
+
+		_MM_TRANSPOSE4_PS(a, b, c, d);
+		_mm_storeu_ps(to + 4 * r, a);
+		_mm_storeu_ps(to + 4 * r + 4, b);
+		_mm_storeu_ps(to + 4 * r + 8, c);
+		_mm_storeu_ps(to + 4 * r + 12, d);
+	}
+	for (; r < n; r++)
+		for (size_t o = 0; o < n_out; o++)
+			to[r * n_out + o] = y[o * block + r];
+}
+
 INLINE void across(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
 	size_t n, float *outputs, float *scores, size_t vectors)
 {
@@ -203,9 +223,7 @@ INLINE void across(const struct infer_plan *plan, struct infer_scratch *scratch,
 		x = y;
 		y = swap;
 	}
-	for (size_t r = 0; r < n; r++)
-		for (size_t o = 0; o < plan->outputs; o++)
-			outputs[r * plan->outputs + o] = x[o * block + r];
+	turn_out(x, block, n, plan->outputs, outputs);
 }
 
 static void across_one(const struct infer_plan *plan, struct infer_scratch *scratch,

@@ -10,8 +10,6 @@
 
 #include "agent/infer/engine.h"
 
-#define QUICK_LEAST_ROWS 8 /* fewer are answered one by one in floats */
-
 /*
  * The twin of a packed float plan, or NULL with errno 0 where there is none (shape, activation), ENOMEM. How near is
  * near is measured here, on rows drawn from a fixed seed.

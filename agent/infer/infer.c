@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/infer/engine.h"
+#include "agent/infer/engine_half.h"
 #include "agent/infer/engine_quick.h"
 #include "agent/infer/infer_integer.h"
 
@@ -163,6 +164,12 @@ struct infer_plan *infer_prepare(
 		if (err)
 			goto fail;
 	}
+	if (arithmetic == INFER_QUICK && engine_has_bf16()) {
+		plan->half = half_prepare(plan, model);
+		err = plan->half || errno == 0 ? 0 : -ENOMEM;
+		if (err)
+			goto fail;
+	}
 	return plan;
 fail:
 	infer_free(plan);
@@ -183,6 +190,7 @@ void infer_free(struct infer_plan *plan)
 	}
 	free(plan->score.weight);
 	quick_free(plan->quick);
+	half_free(plan->half);
 	free(plan);
 }
 
@@ -207,6 +215,12 @@ struct infer_scratch *infer_scratch_new(const struct infer_plan *plan)
 		if (!scratch->quick || !scratch->again)
 			goto fail;
 	}
+	if (plan->half) {
+		scratch->half = (uint32_t *)gemm_alloc(half_scratch_words(plan->half));
+		scratch->again_half = gemm_alloc((size_t)ENGINE_BLOCK_ROWS * plan->inputs);
+		if (!scratch->half || !scratch->again_half)
+			goto fail;
+	}
 	if ((scratch->a && scratch->b) || (scratch->x && scratch->y))
 		return scratch;
 fail:
@@ -225,6 +239,8 @@ void infer_scratch_free(struct infer_scratch *scratch)
 	free(scratch->y);
 	free(scratch->quick);
 	free(scratch->again);
+	free(scratch->half);
+	free(scratch->again_half);
 	free(scratch);
 }
 
@@ -248,8 +264,12 @@ int infer_run(const struct infer_plan *plan, struct infer_scratch *scratch, cons
 					    ? (float)y[0]
 					    : (float)(int64_t)((uint64_t)y[1] - (uint64_t)y[0]);
 		}
+	else if (n < ENGINE_FEW_ROWS)
+		plan->engine->run(plan, scratch, rows, n, NULL, scores);
 	else if (plan->quick)
 		scratch->recomputed += quick_run(plan, scratch, rows, n, scores);
+	else if (plan->half)
+		scratch->recomputed += half_run(plan, scratch, rows, n, scores);
 	else
 		plan->engine->run(plan, scratch, rows, n, NULL, scores);
 	return 0;
@@ -295,8 +315,9 @@ float infer_error_bound(const struct infer_plan *plan, float x_max)
 
 	if (plan->arithmetic == INFER_INTEGER)
 		return 0;
-	if (plan->quick)
-		return quick_error_bound(plan, x_max);
+	if (plan->quick || plan->half)
+		return fmaxf(plan->quick ? quick_error_bound(plan, x_max) : 0,
+			plan->half ? half_error_bound(plan, x_max) : 0);
 	memory = calloc(4 * plan->widest, sizeof(double));
 	if (!memory)
 		return INFINITY;
@@ -347,7 +368,9 @@ float infer_error_bound(const struct infer_plan *plan, float x_max)
 
 const char *infer_engine(const struct infer_plan *plan)
 {
-	return plan->quick ? "avx512-vnni" : plan->engine->name;
+	if (plan->quick)
+		return "avx512-vnni";
+	return plan->half ? "avx512-bf16" : plan->engine->name;
 }
 
 uint64_t infer_recomputed(const struct infer_scratch *scratch)

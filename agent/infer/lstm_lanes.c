@@ -129,6 +129,7 @@ ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
 
 typedef float vf __attribute__((vector_size(64), may_alias));
 typedef int32_t vi __attribute__((vector_size(64), may_alias));
+#define VF_AVX512
 #define vf_larger(x, y) ((vf)_mm512_max_ps(x, y))
 #define vf_smaller(x, y) ((vf)_mm512_min_ps(x, y))
 #include "agent/infer/vector_math.h"

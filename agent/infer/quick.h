@@ -15,7 +15,14 @@ struct quick_layer {
 	size_t groups; /* of four inputs */
 	int8_t *weight; /* tiles of QUICK_TILE outputs, the last of what is left: [groups][outputs of the tile][4] */
 	float *scale; /* [outputs]: weight = 8-bit weight * scale */
-	float *start; /* [outputs]: the bias; in the first layer in units of the scale, whole */
+	/*
+	 * Of the only hidden layer, else NULL: the last layer's weights, two to a word, in units of pair_unit. Sums are then
+	 * kept in 16 bits, which rows up to most_length have room for.
+	 */
+	int16_t *pair_weight;
+	float *start; /* [outputs]: the bias */
+	int32_t *
+		whole_start; /* [outputs] of the first layer: the bias in units of the scale; else NULL */
 };
 
 struct quick_plan {
@@ -23,6 +30,8 @@ struct quick_plan {
 	struct quick_layer layer[MODEL_MAX_LAYERS];
 	float *score_weight; /* [outputs of the last hidden layer], times its scale when it is the first */
 	float near; /* (score - threshold)^2 <= near * (1 + |row|^2) is too near */
+	float pair_unit;
+	int32_t most_length; /* 1 + |row|^2; longer rows are answered otherwise */
 	size_t most_groups;
 };
 

@@ -7,6 +7,7 @@
  */
 #include <immintrin.h>
 #include <string.h>
+#include "agent/infer/engine_half.h"
 #include "agent/infer/quick.h"
 
 ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
@@ -14,7 +15,7 @@ ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
 #define INLINE static inline __attribute__((always_inline))
 #define VECTORS (QUICK_ROWS / 16)
 
-enum place { ONLY_HIDDEN, FIRST_HIDDEN, MIDDLE_HIDDEN, LAST_HIDDEN };
+enum place { ONLY_HIDDEN, ONLY_PAIRED, FIRST_HIDDEN, MIDDLE_HIDDEN, LAST_HIDDEN };
 
 /* What becomes of the sums of a tile; hidden: [outputs][QUICK_ROWS], score and step: [QUICK_ROWS], largest likewise. */
 struct tile_io {
@@ -22,6 +23,7 @@ struct tile_io {
 	float *hidden, *score, *largest;
 	const float *step; /* of a row's hidden numbers below */
 	const float *score_weight;
+	__m512i *score_pairs; /* of a paired layer: [VECTORS], whole numbers */
 };
 
 /*
@@ -33,18 +35,24 @@ INLINE void dot_add(__m512i *sum, __m512i x, const int32_t *weight)
 	asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(x), "m"(*weight));
 }
 
+/* The same of two signed 16-bit numbers. */
+INLINE void dot_add_pair(__m512i *sum, __m512i x, const int32_t *weight)
+{
+	asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(*sum) : "v"(x), "m"(*weight));
+}
+
 INLINE void tile_of(const struct quick_layer *layer, size_t first, const struct tile_io *io,
 	size_t outputs, enum place place)
 {
 	const int32_t *weight = (const int32_t *)layer->weight + first * layer->groups;
-	__m512i sum[QUICK_TILE][VECTORS];
+	__m512i sum[QUICK_TILE + 1][VECTORS];
 
 #pragma GCC unroll 12
 	for (size_t o = 0; o < outputs; o++)
 #pragma GCC unroll 2
 		for (size_t v = 0; v < VECTORS; v++)
 			sum[o][v] = place <= FIRST_HIDDEN
-					    ? _mm512_set1_epi32((int32_t)layer->start[first + o])
+					    ? _mm512_set1_epi32(layer->whole_start[first + o])
 					    : _mm512_setzero_si512();
 	for (size_t g = 0; g < layer->groups; g++, weight += outputs) {
 		__m512i x[VECTORS];
@@ -57,6 +65,32 @@ INLINE void tile_of(const struct quick_layer *layer, size_t first, const struct 
 #pragma GCC unroll 2
 			for (size_t v = 0; v < VECTORS; v++)
 				dot_add(&sum[o][v], x[v], weight + o);
+	}
+	if (place == ONLY_PAIRED) {
+		/* Sums fit 16 bits: two outputs to a word, ReLU and last layer for both at once. */
+		const int32_t *pair_weight = (const int32_t *)layer->pair_weight + first / 2;
+		__m512i total[2 * VECTORS];
+
+#pragma GCC unroll 4
+		for (size_t v = 0; v < 2 * VECTORS; v++)
+			total[v] = v < VECTORS ? io->score_pairs[v] : _mm512_setzero_si512();
+		if (outputs % 2)
+			sum[outputs][0] = sum[outputs][1] = _mm512_setzero_si512();
+#pragma GCC unroll 6
+		for (size_t o = 0; o < outputs; o += 2)
+#pragma GCC unroll 2
+			for (size_t v = 0; v < VECTORS; v++) {
+				__m512i pair = _mm512_mask_blend_epi16(0xaaaaaaaa, sum[o][v],
+					_mm512_slli_epi32(sum[o + 1][v], 16));
+
+				dot_add_pair(&total[o / 2 % 2 * VECTORS + v],
+					_mm512_max_epi16(pair, _mm512_setzero_si512()),
+					pair_weight + o / 2);
+			}
+#pragma GCC unroll 2
+		for (size_t v = 0; v < VECTORS; v++)
+			io->score_pairs[v] = _mm512_add_epi32(total[v], total[VECTORS + v]);
+		return;
 	}
 #pragma GCC unroll 2
 	for (size_t v = 0; v < VECTORS; v++) {
@@ -127,6 +161,11 @@ static void layer_only(const struct quick_layer *layer, const struct tile_io *io
 	layer_of(layer, io, ONLY_HIDDEN);
 }
 
+static void layer_paired(const struct quick_layer *layer, const struct tile_io *io)
+{
+	layer_of(layer, io, ONLY_PAIRED);
+}
+
 static void layer_first(const struct quick_layer *layer, const struct tile_io *io)
 {
 	layer_of(layer, io, FIRST_HIDDEN);
@@ -142,61 +181,55 @@ static void layer_last(const struct quick_layer *layer, const struct tile_io *io
 	layer_of(layer, io, LAST_HIDDEN);
 }
 
-/* Eight rows of eight four-byte groups, turned. */
-INLINE void turn_8x8(const uint8_t *from, size_t row_bytes, uint32_t *to)
+/*
+ * QUICK_ROWS rows as bytes, turned into x: [groups][QUICK_ROWS]. Four rows at a time are packed, which puts four numbers of
+ * each side by side; the rest is moving pieces of 128 bits. False when a number is not whole or not in 0..127.
+ */
+INLINE bool turn_in(const float *rows, size_t width, uint32_t *x)
 {
-	__m256i r[8], s[8];
+	__m512i torn = _mm512_setzero_si512(), large = torn;
 
-#pragma GCC unroll 8
-	for (size_t i = 0; i < 8; i++)
-		r[i] = _mm256_load_si256((const __m256i *)(from + i * row_bytes));
+	for (size_t at = 0; at < width; at += 16) {
+		__mmask16 mask = width - at >= 16 ? 0xffff : (__mmask16)((1u << (width - at)) - 1);
+
+		for (size_t v = 0; v < VECTORS; v++) {
+			uint32_t *to = x + at / 4 * QUICK_ROWS + 16 * v;
+			__m512i p[4], low, high, low2, high2;
+
 #pragma GCC unroll 4
-	for (size_t i = 0; i < 8; i += 2) {
-		s[i] = _mm256_unpacklo_epi32(r[i], r[i + 1]);
-		s[i + 1] = _mm256_unpackhi_epi32(r[i], r[i + 1]);
-	}
-#pragma GCC unroll 2
-	for (size_t i = 0; i < 8; i += 4) {
-		r[i] = _mm256_unpacklo_epi64(s[i], s[i + 2]);
-		r[i + 1] = _mm256_unpackhi_epi64(s[i], s[i + 2]);
-		r[i + 2] = _mm256_unpacklo_epi64(s[i + 1], s[i + 3]);
-		r[i + 3] = _mm256_unpackhi_epi64(s[i + 1], s[i + 3]);
-	}
+			for (size_t k = 0; k < 4; k++) {
+				__m512i whole[4];
+
 #pragma GCC unroll 4
-	for (size_t i = 0; i < 4; i++) {
-		_mm256_store_si256((__m256i *)(to + i * QUICK_ROWS),
-			_mm256_permute2x128_si256(r[i], r[i + 4], 0x20));
-		_mm256_store_si256((__m256i *)(to + (i + 4) * QUICK_ROWS),
-			_mm256_permute2x128_si256(r[i], r[i + 4], 0x31));
-	}
-}
+				for (size_t r = 0; r < 4; r++) {
+					__m512 value = _mm512_maskz_loadu_ps(
+						mask, rows + (16 * v + 4 * k + r) * width + at);
 
-/* Rows as bytes, turned into x: [groups][QUICK_ROWS]. False when a number is not whole or not in 0..127. */
-INLINE bool turn_in(const float *rows, size_t n, size_t width, uint8_t *bytes, uint32_t *x)
-{
-	size_t row_bytes = (width + 31) / 32 * 32;
-	__mmask16 bad = 0;
-
-	for (size_t r = 0; r < n; r++)
-		for (size_t at = 0; at < row_bytes; at += 16) {
-			size_t left = at < width ? width - at : 0;
-			__mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-			__m512 value = _mm512_maskz_loadu_ps(mask, rows + r * width + at);
-			__m512i whole = _mm512_cvtps_epi32(value);
-
-			bad |= _mm512_cmpgt_epu32_mask(whole, _mm512_set1_epi32(127)) |
-			       _mm512_cmp_ps_mask(_mm512_cvtepi32_ps(whole), value, _CMP_NEQ_UQ);
-			_mm_store_si128((__m128i *)(bytes + r * row_bytes + at),
-				_mm512_cvtepi32_epi8(whole));
+					whole[r] = _mm512_cvtps_epi32(value);
+					large = _mm512_or_si512(large, whole[r]);
+					/* torn |= value ^ what it became */
+					torn = _mm512_ternarylogic_epi32(torn,
+						_mm512_castps_si512(value),
+						_mm512_castps_si512(_mm512_cvtepi32_ps(whole[r])),
+						0xf6);
+				}
+				p[k] = _mm512_packus_epi16(_mm512_packs_epi32(whole[0], whole[1]),
+					_mm512_packs_epi32(whole[2], whole[3]));
+			}
+			low = _mm512_shuffle_i32x4(p[0], p[1], 0x44);
+			high = _mm512_shuffle_i32x4(p[0], p[1], 0xee);
+			low2 = _mm512_shuffle_i32x4(p[2], p[3], 0x44);
+			high2 = _mm512_shuffle_i32x4(p[2], p[3], 0xee);
+			_mm512_store_si512(to, _mm512_shuffle_i32x4(low, low2, 0x88));
+			_mm512_store_si512(to + QUICK_ROWS, _mm512_shuffle_i32x4(low, low2, 0xdd));
+			_mm512_store_si512(
+				to + 2 * QUICK_ROWS, _mm512_shuffle_i32x4(high, high2, 0x88));
+			_mm512_store_si512(
+				to + 3 * QUICK_ROWS, _mm512_shuffle_i32x4(high, high2, 0xdd));
 		}
-	if (bad)
-		return false;
-	memset(bytes + n * row_bytes, 0, (QUICK_ROWS - n) * row_bytes);
-	for (size_t r = 0; r < QUICK_ROWS; r += 8)
-		for (size_t at = 0; at < row_bytes; at += 32)
-			turn_8x8(
-				bytes + r * row_bytes + at, row_bytes, x + at / 4 * QUICK_ROWS + r);
-	return true;
+	}
+	large = _mm512_andnot_si512(_mm512_set1_epi32(127), large);
+	return !_mm512_test_epi32_mask(_mm512_or_si512(large, torn), _mm512_set1_epi32(-1));
 }
 
 /* Hidden numbers to bytes: a row's largest becomes 255. Turns `largest` into the steps. */
@@ -234,15 +267,24 @@ static uint32_t run_block(const struct infer_plan *plan, struct infer_scratch *s
 	float score[QUICK_ROWS] __attribute__((aligned(64)));
 	float largest[QUICK_ROWS] __attribute__((aligned(64))) = { 0 };
 	float step[QUICK_ROWS] __attribute__((aligned(64)));
-	__m512i length[VECTORS];
+	__m512i length[VECTORS], pairs[VECTORS] = { _mm512_setzero_si512() };
 	struct tile_io io = { .x = x,
 		.hidden = scratch->a,
 		.score = score,
 		.largest = largest,
 		.step = step,
-		.score_weight = quick->score_weight };
+		.score_weight = quick->score_weight,
+		.score_pairs = pairs };
 
-	*unfit = !turn_in(rows, n, plan->inputs, (uint8_t *)(x + turned), x);
+	if (n < QUICK_ROWS) {
+		float *whole = (float *)(x + turned);
+
+		memcpy(whole, rows, n * plan->inputs * sizeof(float));
+		memset(whole + n * plan->inputs, 0,
+			(QUICK_ROWS - n) * plan->inputs * sizeof(float));
+		rows = whole;
+	}
+	*unfit = !turn_in(rows, plan->inputs, x);
 	if (*unfit)
 		return 0;
 	for (size_t v = 0; v < VECTORS; v++) {
@@ -254,7 +296,14 @@ static uint32_t run_block(const struct infer_plan *plan, struct infer_scratch *s
 			length[v] = _mm512_dpbusd_epi32(length[v], word, word);
 		}
 	}
-	if (quick->n_layers == 1)
+	if (quick->layer[0].pair_weight) {
+		layer_paired(&quick->layer[0], &io);
+		for (size_t v = 0; v < VECTORS; v++)
+			_mm512_store_ps(
+				score + 16 * v, _mm512_fmadd_ps(_mm512_cvtepi32_ps(pairs[v]),
+							_mm512_set1_ps(quick->pair_unit),
+							_mm512_set1_ps(plan->score.bias)));
+	} else if (quick->n_layers == 1)
 		layer_only(&quick->layer[0], &io);
 	else
 		layer_first(&quick->layer[0], &io);
@@ -273,6 +322,9 @@ static uint32_t run_block(const struct infer_plan *plan, struct infer_scratch *s
 			_mm512_mul_ps(_mm512_cvtepi32_ps(length[v]), _mm512_set1_ps(quick->near));
 
 		near |= (uint32_t)_mm512_cmp_ps_mask(_mm512_mul_ps(gap, gap), least, _CMP_NGT_UQ)
+			<< (16 * v);
+		near |= (uint32_t)_mm512_cmpgt_epi32_mask(
+				length[v], _mm512_set1_epi32(quick->most_length))
 			<< (16 * v);
 	}
 	memcpy(scores, score, n * sizeof(float));
@@ -294,7 +346,10 @@ static void answer(
 
 	if (!again->n)
 		return;
-	plan->engine->run(plan, scratch, again->rows, again->n, NULL, scores);
+	if (plan->half)
+		half_run(plan, scratch, again->rows, again->n, scores);
+	else
+		plan->engine->run(plan, scratch, again->rows, again->n, NULL, scores);
 	for (size_t i = 0; i < again->n; i++)
 		*again->to[i] = scores[i];
 	again->n = 0;
@@ -311,15 +366,14 @@ size_t quick_run(const struct infer_plan *plan, struct infer_scratch *scratch, c
 		bool unfit;
 
 		step = n < QUICK_ROWS ? n : QUICK_ROWS;
-		if (step < QUICK_LEAST_ROWS) {
+		if (step < ENGINE_FEW_ROWS) {
 			plan->engine->run(plan, scratch, rows, step, NULL, scores);
 			continue;
 		}
 		near = run_block(plan, scratch, rows, step, scores, &unfit);
 		if (unfit)
 			plan->engine->run(plan, scratch, rows, step, NULL, scores);
-		recomputed += (size_t)__builtin_popcount(near);
-		for (; near; near &= near - 1) {
+		for (; near; near &= near - 1, recomputed++) {
 			size_t r = (size_t)__builtin_ctz(near);
 
 			memcpy(again.rows + again.n * plan->inputs, rows + r * plan->inputs,

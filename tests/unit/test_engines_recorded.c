@@ -59,7 +59,8 @@ static size_t read_rows(const char *path, size_t width, float *rows)
 
 static void agree(const struct model *model, const float *rows, size_t n, const char *name)
 {
-	static const char *const engines[] = { "scalar", "avx2", "avx512", "avx512-vnni" };
+	static const char *const engines[] = { "scalar", "avx2", "avx512", "avx512-vnni",
+		"avx512-bf16", "" };
 	uint32_t width = model_inputs(model);
 	double *expected = malloc(n * sizeof(*expected)), y[4];
 	float *scores = malloc(n * sizeof(*scores));
@@ -69,7 +70,7 @@ static void agree(const struct model *model, const float *rows, size_t n, const 
 		nets_reference(model, rows + r * width, y);
 		expected[r] = model_outputs(model) == 2 ? y[1] - y[0] : y[0];
 	}
-	for (size_t e = 0; e < 4; e++) {
+	for (size_t e = 0; e < sizeof(engines) / sizeof(engines[0]); e++) {
 		struct infer_plan *plan;
 		struct infer_scratch *scratch;
 		size_t same = 0;

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * engine_half.c - prepares the bfloat16 twin of a ReLU net and answers batches with it; the products are in half_lanes.c.
+ *
+ * Every number is rounded to eight bits of mantissa, so a score is off in proportion to what the row's numbers and the
+ * biases add up to along the way, at most 2^-8 of that a layer, far less on average because roundings cancel. The
+ * factor is measured at prepare time against the float engine and kept with a margin. Needs no idea of what
+ * the features are like.
+ */
+#include <errno.h>
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/infer/half.h"
+#include "agent/infer/random.h"
+
+#define CALIBRATION_ROWS 4096
+#define MARGIN 1.25 /* on the largest error seen among those rows: about five deviations */
+#define LEAST_PRODUCTS 100 /* of a net: below that a call costs more than its products */
+
+void half_free(struct half_plan *half)
+{
+	if (!half)
+		return;
+	for (size_t l = 0; l < MODEL_MAX_LAYERS; l++) {
+		free(half->layer[l].weight);
+		free(half->layer[l].bias);
+	}
+	free(half->scale);
+	free(half->shift);
+	free(half->reach);
+	free(half);
+}
+
+static bool suitable(const struct infer_plan *plan)
+{
+	size_t products = 0;
+
+	if (plan->n_layers < 2 || !plan->score.weight || plan->score.activation != MODEL_LINEAR)
+		return false;
+	for (uint32_t l = 0; l + 1 < plan->n_layers; l++) {
+		products += (size_t)plan->layer[l].inputs * plan->layer[l].outputs;
+		if (plan->layer[l].activation != MODEL_RELU)
+			return false;
+	}
+	return products >= LEAST_PRODUCTS;
+}
+
+/* To nearest, ties to even; NaN and infinity do not occur in a model. */
+static uint32_t bf16(float value)
+{
+	uint32_t bits;
+
+	memcpy(&bits, &value, sizeof(bits));
+	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+static int pack(struct half_layer *to, const struct model_layer *layer)
+{
+	uint32_t *at;
+
+	to->inputs = layer->inputs;
+	to->outputs = layer->outputs;
+	to->pairs = (layer->inputs + 1) / 2;
+	at = to->weight = (uint32_t *)gemm_alloc(to->pairs * layer->outputs);
+	to->bias = gemm_alloc(GEMM_PAD((size_t)layer->outputs));
+	if (!to->weight || !to->bias)
+		return -ENOMEM;
+	memcpy(to->bias, layer->bias, layer->outputs * sizeof(float));
+	for (size_t first = 0; first < layer->outputs; first += HALF_TILE) {
+		size_t n = layer->outputs - first < HALF_TILE ? layer->outputs - first : HALF_TILE;
+
+		for (size_t p = 0; p < to->pairs; p++)
+			for (size_t o = first; o < first + n; o++) {
+				const float *w = layer->weight + o * layer->inputs + 2 * p;
+
+				*at++ = bf16(w[0]) |
+					(2 * p + 1 < layer->inputs ? bf16(w[1]) << 16 : 0);
+			}
+	}
+	return 0;
+}
+
+/* What each input, and all biases together, can add to the score at most: absolute weights, multiplied through. */
+static int reach_of(
+	struct half_plan *half, const struct infer_plan *plan, const struct model *model)
+{
+	double *memory = calloc(2 * plan->widest, sizeof(double)), *of = memory,
+	       *below = of + plan->widest, *swap, fixed = fabs((double)plan->score.bias);
+
+	half->reach = (uint32_t *)gemm_alloc(half->layer[0].pairs + 1);
+	if (!memory || !half->reach) {
+		free(memory);
+		return -ENOMEM;
+	}
+	for (uint32_t o = 0; o < half->layer[half->n_layers - 1].outputs; o++)
+		of[o] = fabs((double)plan->score.weight[o]);
+	for (uint32_t l = half->n_layers; l-- > 0;) {
+		const struct model_layer *layer = &model->layer[l];
+
+		memset(below, 0, plan->widest * sizeof(double));
+		for (uint32_t o = 0; o < layer->outputs; o++) {
+			fixed += of[o] * fabs((double)layer->bias[o]);
+			for (uint32_t i = 0; i < layer->inputs; i++)
+				below[i] +=
+					of[o] * fabs((double)layer->weight[o * layer->inputs + i]);
+		}
+		swap = of;
+		of = below;
+		below = swap;
+	}
+	for (uint32_t i = 0; i < plan->inputs; i++)
+		half->reach[i / 2] |= bf16((float)of[i]) << (16 * (i % 2));
+	half->fixed = (float)fixed;
+	free(memory);
+	return 0;
+}
+
+static double normal(struct random_state *random)
+{
+	double sum = 0;
+
+	for (int i = 0; i < 12; i++)
+		sum += random_unit(random);
+	return sum - 6;
+}
+
+/* Rows of several kinds: alike, mostly zeros, of any magnitude, and digits; as they are after scaling, scaled back. */
+static void draw(const struct infer_plan *plan, const struct half_plan *half,
+	struct random_state *random, size_t kind, float *row)
+{
+	for (size_t i = 0; i < plan->inputs; i++) {
+		double x = normal(random);
+
+		if (kind % 4 == 1)
+			x = random_unit(random) < 0.6 ? 0 : x;
+		else if (kind % 4 == 2)
+			x *= exp2(8 * random_unit(random) - 4);
+		else if (kind % 4 == 3)
+			x = (double)random_below(random, 10);
+		if (half->scale)
+			x = half->scale[i] != 0 ? (x - half->shift[i]) / half->scale[i] : 0;
+		row[i] = (float)x;
+	}
+}
+
+static int calibrate(struct infer_plan *plan, struct half_plan *half)
+{
+	struct infer_scratch *scratch;
+	float *rows = malloc(HALF_ROWS * plan->inputs * sizeof(float));
+	struct random_state random = random_seed(1);
+	double worst = 0;
+
+	plan->half = half;
+	scratch = infer_scratch_new(plan);
+	for (size_t done = 0; rows && scratch && done < CALIBRATION_ROWS; done += HALF_ROWS) {
+		float quickly[HALF_ROWS], exactly[HALF_ROWS];
+
+		for (size_t r = 0; r < HALF_ROWS; r++)
+			draw(plan, half, &random, done / HALF_ROWS, rows + r * plan->inputs);
+		half_block(plan, scratch->half, rows, HALF_ROWS, quickly);
+		plan->engine->run(plan, scratch, rows, HALF_ROWS, NULL, exactly);
+		for (size_t r = 0; r < HALF_ROWS; r++) {
+			double reach = half->fixed;
+
+			for (size_t i = 0; i < plan->inputs; i++) {
+				double x = rows[r * plan->inputs + i];
+				uint32_t bits = half->reach[i / 2] >> (16 * (i % 2)) << 16;
+				float of;
+
+				memcpy(&of, &bits, sizeof(of));
+				if (half->scale)
+					x = x * half->scale[i] + half->shift[i];
+				reach += fabs(x) * of;
+			}
+			if (reach > 0)
+				worst = fmax(worst, fabs((double)quickly[r] - exactly[r]) / reach);
+		}
+	}
+	plan->half = NULL;
+	/* Never more than can be: every product has two rounded factors, a layer after another. */
+	half->near = (float)fmin(MARGIN * worst + 0x1p-20, half->n_layers * 0x1.02p-8);
+	infer_scratch_free(scratch);
+	free(rows);
+	return rows && scratch ? 0 : -ENOMEM;
+}
+
+static int take_scaling(
+	struct half_plan *half, const struct infer_plan *plan, const struct model *model)
+{
+	if (!model->mean)
+		return 0;
+	half->scale = gemm_alloc(GEMM_PAD((size_t)plan->inputs));
+	half->shift = gemm_alloc(GEMM_PAD((size_t)plan->inputs));
+	if (!half->scale || !half->shift)
+		return -ENOMEM;
+	for (size_t i = 0; i < plan->inputs; i++) {
+		half->scale[i] = model->scale[i];
+		half->shift[i] = (float)(-(double)model->mean[i] * model->scale[i]);
+	}
+	return 0;
+}
+
+struct half_plan *half_prepare(const struct infer_plan *plan, const struct model *model)
+{
+	struct infer_plan trial = *plan;
+	struct half_plan *half;
+	int err = -ENOMEM;
+
+	if (!suitable(plan)) {
+		errno = 0;
+		return NULL;
+	}
+	half = calloc(1, sizeof(*half));
+	if (!half)
+		return NULL;
+	half->n_layers = plan->n_layers - 1;
+	half->score_weight = plan->score.weight;
+	half->most_pairs = GEMM_PAD((size_t)plan->inputs) / 2;
+	for (size_t l = 0; l < half->n_layers; l++) {
+		err = pack(&half->layer[l], &model->layer[l]);
+		if (err)
+			goto fail;
+		if (half->most_pairs < GEMM_PAD((size_t)half->layer[l].outputs) / 2)
+			half->most_pairs = GEMM_PAD((size_t)half->layer[l].outputs) / 2;
+	}
+	err = take_scaling(half, plan, model);
+	if (!err)
+		err = reach_of(half, plan, model);
+	if (!err)
+		err = calibrate(&trial, half);
+	if (!err)
+		return half;
+fail:
+	half_free(half);
+	errno = -err;
+	return NULL;
+}
+
+size_t half_scratch_words(const struct half_plan *half)
+{
+	/* a layer's inputs and its outputs, and the rows of a block that is not full */
+	return HALF_ROWS * (2 * half->most_pairs + half->layer[0].inputs);
+}
+
+/* Rows near the threshold are gathered and answered together. */
+struct again {
+	size_t n;
+	float *rows, *to[HALF_ROWS];
+};
+
+static void answer(
+	const struct infer_plan *plan, struct infer_scratch *scratch, struct again *again)
+{
+	float scores[HALF_ROWS];
+
+	if (!again->n)
+		return;
+	plan->engine->run(plan, scratch, again->rows, again->n, NULL, scores);
+	for (size_t i = 0; i < again->n; i++)
+		*again->to[i] = scores[i];
+	again->n = 0;
+}
+
+size_t half_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
+	size_t n, float *scores)
+{
+	struct again again = { .rows = scratch->again_half };
+	size_t recomputed = 0, step, width = plan->inputs;
+
+	for (; n; n -= step, rows += step * width, scores += step) {
+		uint32_t near;
+
+		step = n < HALF_ROWS ? n : HALF_ROWS;
+		if (step < ENGINE_FEW_ROWS) {
+			plan->engine->run(plan, scratch, rows, step, NULL, scores);
+			continue;
+		}
+		if (step == HALF_ROWS) {
+			near = half_block(plan, scratch->half, rows, step, scores);
+		} else {
+			float some[HALF_ROWS];
+
+			near = half_block(plan, scratch->half, rows, step, some) &
+			       ((1u << step) - 1);
+			memcpy(scores, some, step * sizeof(float));
+		}
+		for (; near; near &= near - 1, recomputed++) {
+			size_t r = (size_t)__builtin_ctz(near);
+
+			memcpy(again.rows + again.n * width, rows + r * width,
+				width * sizeof(float));
+			again.to[again.n++] = scores + r;
+			if (again.n == HALF_ROWS)
+				answer(plan, scratch, &again);
+		}
+	}
+	answer(plan, scratch, &again);
+	return recomputed;
+}
+
+/*
+ * As infer_error_bound(), with numbers and weights rounded to bfloat16. The worst case, far above what is seen.
+ */
+float half_error_bound(const struct infer_plan *plan, float x_max)
+{
+	const struct half_plan *half = plan->half;
+	const double u = FLT_EPSILON / 2, round = 0x1.02p-9;
+	double *memory = calloc(4 * plan->widest, sizeof(double)), *size = memory;
+	double *err = size + plan->widest, *next_size = err + plan->widest,
+	       *next_err = next_size + plan->widest, *swap, bound = 0;
+
+	if (!memory)
+		return INFINITY;
+	for (uint32_t i = 0; i < plan->inputs; i++) {
+		size[i] = fabs((double)x_max);
+		if (half->scale) {
+			size[i] = size[i] * fabs((double)half->scale[i]) +
+				  fabs((double)half->shift[i]);
+			err[i] = 4 * u * size[i];
+		}
+	}
+	for (uint32_t l = 0; l < half->n_layers; l++) {
+		const struct packed_layer *layer = &plan->layer[l];
+
+		for (size_t o = 0; o < layer->outputs; o++) {
+			double magnitude = fabs((double)half->layer[l].bias[o]), more = 0;
+
+			for (size_t i = 0; i < layer->inputs; i++) {
+				double w = fabs((double)layer->weight[i * layer->padded + o]);
+
+				/* the float plan's first weights have the scaling in them */
+				if (l == 0 && half->scale)
+					w = half->scale[i] != 0 ? w / fabs((double)half->scale[i])
+								: 0;
+				magnitude += w * (size[i] + err[i]);
+				more += w * err[i] +
+					w * (2 * round + round * round) * (size[i] + err[i]);
+			}
+			next_size[o] = magnitude;
+			next_err[o] = more + (layer->inputs + 8) * u * (magnitude + more);
+		}
+		swap = size;
+		size = next_size;
+		next_size = swap;
+		swap = err;
+		err = next_err;
+		next_err = swap;
+	}
+	for (size_t i = 0; i < half->layer[half->n_layers - 1].outputs; i++)
+		bound += fabs((double)half->score_weight[i]) *
+			 (err[i] + (plan->layer[plan->n_layers - 1].inputs + 8) * u *
+					   (size[i] + err[i]));
+	bound += 4 * u * fabs((double)plan->score.bias);
+	free(memory);
+	return nextafterf((float)bound, INFINITY);
+}

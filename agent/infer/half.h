@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * half.h - the packed form of the bfloat16 twin, shared by engine_half.c, half_lanes.c and the AMX engine only.
+ */
+#ifndef SEMANTOS_INFER_HALF_H
+#define SEMANTOS_INFER_HALF_H
+
+#include "agent/infer/engine_half.h"
+
+#define HALF_ROWS 32 /* of a block: two vectors of 16 */
+#define HALF_TILE 12 /* outputs in registers at once */
+
+struct half_layer {
+	uint32_t inputs, outputs;
+	size_t pairs; /* of inputs */
+	uint32_t *
+		weight; /* tiles of HALF_TILE outputs, the last of what is left: [pairs][outputs of the tile] */
+	float *bias; /* [padded outputs] */
+};
+
+struct half_plan {
+	uint32_t n_layers; /* hidden ones; the last layer is the score */
+	struct half_layer layer[MODEL_MAX_LAYERS];
+	const float *score_weight; /* the plan's */
+	float *scale,
+		*shift; /* [inputs, up to 16]: x' = x * scale + shift; NULL when there is nothing to do */
+	/*
+	 * |score - threshold| <= near * (reach . |x'| + fixed) is too near: what the inputs and biases can add to a
+	 * score at most, times what rounding was seen to take from it.
+	 */
+	uint32_t *reach; /* [pairs of the first layer, up to an even number] */
+	float fixed, near;
+	size_t most_pairs;
+};
+
+/*
+ * Up to HALF_ROWS rows; scores: [HALF_ROWS], room for all. Returns the rows that want floats, a bit each. Bits and scores
+ * of rows past n mean nothing.
+ */
+uint32_t half_block(
+	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores);
+
+#endif

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "agent/infer/amx.h"
 #include "agent/infer/engine.h"
 
 static bool allowed(const char *name)
@@ -31,7 +32,8 @@ static bool has_avx512(void)
 const struct engine *engine_choose(void)
 {
 	/* The names of the twins too: what they leave over is answered by this engine. */
-	if (has_avx512() && (allowed("avx512") || allowed("avx512-vnni") || allowed("avx512-bf16")))
+	if (has_avx512() && (allowed("avx512") || allowed("avx512-vnni") ||
+				    allowed("avx512-bf16") || engine_has_amx()))
 		return &engine_avx512;
 	if (has_avx2() && allowed("avx2"))
 		return &engine_avx2;
@@ -46,4 +48,10 @@ bool engine_has_vnni(void)
 bool engine_has_bf16(void)
 {
 	return has_avx512() && __builtin_cpu_supports("avx512bf16") && allowed("avx512-bf16");
+}
+
+bool engine_has_amx(void)
+{
+	return allowed("amx") && has_avx512() && __builtin_cpu_supports("avx512vnni") &&
+	       __builtin_cpu_supports("avx512bf16") && amx_usable();
 }

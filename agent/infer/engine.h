@@ -93,6 +93,8 @@ bool engine_has_vnni(
 	void); /* AVX-512 with 8-bit dot products, and not forbidden by SEMANTOS_INFER */
 
 bool engine_has_bf16(void); /* likewise, with bfloat16 dot products; named "avx512-bf16" */
+bool engine_has_amx(
+	void); /* AVX-512 with bfloat16, and tiles the kernel lets us use; named "amx" */
 
 /*
  * ENGINE_TARGET_BEGIN("avx2,fma") ... ENGINE_TARGET_END: code of another instruction set within one binary. Headers

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/infer/half.h"
+#include "agent/infer/lstm_lanes.h"
 #include "agent/infer/random.h"
 
 #define CALIBRATION_ROWS 4096
@@ -25,11 +26,13 @@ void half_free(struct half_plan *half)
 		return;
 	for (size_t l = 0; l < MODEL_MAX_LAYERS; l++) {
 		free(half->layer[l].weight);
+		free(half->layer[l].packed);
 		free(half->layer[l].bias);
 	}
 	free(half->scale);
 	free(half->shift);
 	free(half->reach);
+	free(half->plain_reach);
 	free(half);
 }
 
@@ -56,7 +59,26 @@ static uint32_t bf16(float value)
 	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-static int pack(struct half_layer *to, const struct model_layer *layer)
+/* The weights turned, as the tiles want them. */
+static int pack_tiles(struct half_layer *to, const struct model_layer *layer)
+{
+	size_t padded = GEMM_PAD((size_t)layer->outputs);
+	float *turned = gemm_alloc(layer->inputs * padded);
+
+	to->packed = (uint32_t *)gemm_alloc(bf16_packed_words(layer->inputs, padded));
+	if (!turned || !to->packed) {
+		free(turned);
+		return -ENOMEM;
+	}
+	for (size_t o = 0; o < layer->outputs; o++)
+		for (size_t i = 0; i < layer->inputs; i++)
+			turned[i * padded + o] = layer->weight[o * layer->inputs + i];
+	bf16_pack(turned, layer->inputs, padded, to->packed);
+	free(turned);
+	return 0;
+}
+
+static int pack(struct half_layer *to, const struct model_layer *layer, bool amx)
 {
 	uint32_t *at;
 
@@ -79,7 +101,7 @@ static int pack(struct half_layer *to, const struct model_layer *layer)
 					(2 * p + 1 < layer->inputs ? bf16(w[1]) << 16 : 0);
 			}
 	}
-	return 0;
+	return amx ? pack_tiles(to, layer) : 0;
 }
 
 /* What each input, and all biases together, can add to the score at most: absolute weights, multiplied through. */
@@ -90,7 +112,8 @@ static int reach_of(
 	       *below = of + plan->widest, *swap, fixed = fabs((double)plan->score.bias);
 
 	half->reach = (uint32_t *)gemm_alloc(half->layer[0].pairs + 1);
-	if (!memory || !half->reach) {
+	half->plain_reach = gemm_alloc(GEMM_PAD((size_t)plan->inputs));
+	if (!memory || !half->reach || !half->plain_reach) {
 		free(memory);
 		return -ENOMEM;
 	}
@@ -110,8 +133,10 @@ static int reach_of(
 		of = below;
 		below = swap;
 	}
-	for (uint32_t i = 0; i < plan->inputs; i++)
+	for (uint32_t i = 0; i < plan->inputs; i++) {
 		half->reach[i / 2] |= bf16((float)of[i]) << (16 * (i % 2));
+		half->plain_reach[i] = (float)of[i];
+	}
 	half->fixed = (float)fixed;
 	free(memory);
 	return 0;
@@ -145,6 +170,13 @@ static void draw(const struct infer_plan *plan, const struct half_plan *half,
 	}
 }
 
+static uint32_t block(
+	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores)
+{
+	return plan->half->layer[0].packed ? half_block_amx(plan, words, rows, n, scores)
+					   : half_block(plan, words, rows, n, scores);
+}
+
 static int calibrate(struct infer_plan *plan, struct half_plan *half)
 {
 	struct infer_scratch *scratch;
@@ -159,20 +191,17 @@ static int calibrate(struct infer_plan *plan, struct half_plan *half)
 
 		for (size_t r = 0; r < HALF_ROWS; r++)
 			draw(plan, half, &random, done / HALF_ROWS, rows + r * plan->inputs);
-		half_block(plan, scratch->half, rows, HALF_ROWS, quickly);
+		block(plan, scratch->half, rows, HALF_ROWS, quickly);
 		plan->engine->run(plan, scratch, rows, HALF_ROWS, NULL, exactly);
 		for (size_t r = 0; r < HALF_ROWS; r++) {
 			double reach = half->fixed;
 
 			for (size_t i = 0; i < plan->inputs; i++) {
 				double x = rows[r * plan->inputs + i];
-				uint32_t bits = half->reach[i / 2] >> (16 * (i % 2)) << 16;
-				float of;
 
-				memcpy(&of, &bits, sizeof(of));
 				if (half->scale)
 					x = x * half->scale[i] + half->shift[i];
-				reach += fabs(x) * of;
+				reach += fabs(x) * half->plain_reach[i];
 			}
 			if (reach > 0)
 				worst = fmax(worst, fabs((double)quickly[r] - exactly[r]) / reach);
@@ -202,7 +231,7 @@ static int take_scaling(
 	return 0;
 }
 
-struct half_plan *half_prepare(const struct infer_plan *plan, const struct model *model)
+struct half_plan *half_prepare(const struct infer_plan *plan, const struct model *model, bool amx)
 {
 	struct infer_plan trial = *plan;
 	struct half_plan *half;
@@ -219,7 +248,7 @@ struct half_plan *half_prepare(const struct infer_plan *plan, const struct model
 	half->score_weight = plan->score.weight;
 	half->most_pairs = GEMM_PAD((size_t)plan->inputs) / 2;
 	for (size_t l = 0; l < half->n_layers; l++) {
-		err = pack(&half->layer[l], &model->layer[l]);
+		err = pack(&half->layer[l], &model->layer[l], amx);
 		if (err)
 			goto fail;
 		if (half->most_pairs < GEMM_PAD((size_t)half->layer[l].outputs) / 2)
@@ -238,10 +267,15 @@ fail:
 	return NULL;
 }
 
+const char *half_name(const struct half_plan *half)
+{
+	return half->layer[0].packed ? "amx" : "avx512-bf16";
+}
+
 size_t half_scratch_words(const struct half_plan *half)
 {
-	/* a layer's inputs and its outputs, and the rows of a block that is not full */
-	return HALF_ROWS * (2 * half->most_pairs + half->layer[0].inputs);
+	/* a layer's inputs and its outputs (as floats with AMX), and the rows of a block that is not full */
+	return HALF_ROWS * (3 * half->most_pairs + half->layer[0].inputs);
 }
 
 /* Rows near the threshold are gathered and answered together. */
@@ -278,12 +312,11 @@ size_t half_run(const struct infer_plan *plan, struct infer_scratch *scratch, co
 			continue;
 		}
 		if (step == HALF_ROWS) {
-			near = half_block(plan, scratch->half, rows, step, scores);
+			near = block(plan, scratch->half, rows, step, scores);
 		} else {
 			float some[HALF_ROWS];
 
-			near = half_block(plan, scratch->half, rows, step, some) &
-			       ((1u << step) - 1);
+			near = block(plan, scratch->half, rows, step, some) & ((1u << step) - 1);
 			memcpy(scores, some, step * sizeof(float));
 		}
 		for (; near; near &= near - 1, recomputed++) {

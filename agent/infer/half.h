@@ -15,6 +15,7 @@ struct half_layer {
 	size_t pairs; /* of inputs */
 	uint32_t *
 		weight; /* tiles of HALF_TILE outputs, the last of what is left: [pairs][outputs of the tile] */
+	uint32_t *packed; /* for AMX, else NULL: bf16_pack() of [inputs][padded outputs] */
 	float *bias; /* [padded outputs] */
 };
 
@@ -29,6 +30,7 @@ struct half_plan {
 	 * score at most, times what rounding was seen to take from it.
 	 */
 	uint32_t *reach; /* [pairs of the first layer, up to an even number] */
+	float *plain_reach; /* the same as floats, for AMX, else NULL */
 	float fixed, near;
 	size_t most_pairs;
 };
@@ -38,6 +40,10 @@ struct half_plan {
  * of rows past n mean nothing.
  */
 uint32_t half_block(
+	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores);
+
+/* The same by AMX: `packed` and plain_reach are there. */
+uint32_t half_block_amx(
 	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores);
 
 #endif

@@ -170,13 +170,14 @@ INLINE void reach_of(const struct half_plan *half, const uint32_t *x, __m512 *re
 #pragma GCC unroll 4
 	for (size_t v = 0; v < 2 * VECTORS; v++)
 		sum[v] = v < VECTORS ? _mm512_set1_ps(half->fixed) : _mm512_setzero_ps();
-	for (size_t p = 0; p < half->layer[0].pairs; p += 2)
+	for (size_t p = 0; p < half->layer[0].pairs; p += 2) {
 #pragma GCC unroll 4
 		for (size_t v = 0; v < 2 * VECTORS; v++)
 			dot_add(&sum[v],
 				_mm512_and_si512(
 					_mm512_load_si512(x + p * HALF_ROWS + 16 * v), positive),
 				half->reach + p + v / VECTORS);
+	}
 #pragma GCC unroll 2
 	for (size_t v = 0; v < VECTORS; v++)
 		reach[v] = _mm512_add_ps(sum[v], sum[VECTORS + v]);

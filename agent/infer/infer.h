@@ -3,8 +3,9 @@
  * infer.h - the one interface behind which every inference engine stands.
  *
  * Prepare once (weights are packed, scaling folded in), run batches of any size from 1 to the prepared maximum
- * without allocating. The engine is chosen at prepare time: AVX-512, AVX2 or plain C, the best this CPU has; the
- * environment variable SEMANTOS_INFER=scalar|avx2|avx512|avx512-vnni forces one, for tests. Engines sum in different orders, and
+ * without allocating. The engine is chosen at prepare time: AMX (once CPU and kernel have both agreed), AVX-512, AVX2 or
+ * plain C, the best there is; the environment variable SEMANTOS_INFER=scalar|avx2|avx512|avx512-vnni|avx512-bf16|amx
+ * forces one that can run here, for tests. Engines sum in different orders, and
  * so may batches of different sizes: scores differ within infer_error_bound(). A plan is immutable: several threads
  * may run it when each brings its own scratch.
  */
@@ -19,7 +20,8 @@
 
 /*
  * INFER_QUICK is INFER_FLOAT where the CPU or the net offers nothing faster. Else infer_run() answers batches of whole
- * numbers 0..127 in 8 bits and computes again in floats every row whose score is near the decision threshold.
+ * numbers 0..127 in 8 bits, other batches in bfloat16, and computes again in floats every row whose score is near the
+ * decision threshold.
  */
 enum infer_arithmetic { INFER_FLOAT, INFER_INTEGER, INFER_QUICK };
 
@@ -58,7 +60,7 @@ float infer_error_bound(const struct infer_plan *plan, float x_max);
 /* Rows of quick plans that were near the threshold and computed again, since the scratch was made. */
 uint64_t infer_recomputed(const struct infer_scratch *scratch);
 
-/* "scalar", "avx2", "avx512", or "avx512-vnni" when 8 bits are used; "scalar" for integer plans. */
+/* "scalar" (integer plans too), "avx2", "avx512"; with a quick twin "avx512-vnni", "avx512-bf16" or "amx". */
 const char *infer_engine(const struct infer_plan *plan);
 
 #endif

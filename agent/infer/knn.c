@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agent/infer/amx.h"
 #include "agent/infer/engine.h"
 #include "agent/infer/knn.h"
 #include "agent/infer/knn_lanes.h"
@@ -29,6 +30,7 @@ struct knn_set {
 	uint32_t *reference; /* see knn_sums() */
 	float *half_length; /* [padded]: |r|^2 / 2; LARGEST^2 for rows that do not exist */
 	double *centre; /* [width]: the mean row; the filter sees what is left without it */
+	bool amx;
 	double step, longest, rounding, most_half; /* largest |r|, |r - r'| and |r|^2 / 2 */
 };
 
@@ -124,7 +126,8 @@ struct knn_set *knn_new(const float *rows, const uint32_t *labels, size_t n, siz
 	memcpy(set->row, rows, n * width * sizeof(float));
 	if (labels)
 		memcpy(set->label, labels, n * sizeof(uint32_t));
-	if (engine_has_vnni() && filter_prepare(set))
+	set->amx = engine_has_amx();
+	if ((set->amx || engine_has_vnni()) && filter_prepare(set))
 		goto fail;
 	return set;
 fail:
@@ -236,8 +239,8 @@ static void search_block(const struct knn_set *set, struct knn_scratch *scratch,
 	for (size_t q = 0; step > 0 && q < n; q++)
 		knn_round(queries + q * set->width, set->centre, set->width, step,
 			(int8_t *)(scratch->query + q * set->groups), &off[q], &length[q]);
-	knn_sums(set->reference, set->padded / KNN_PANEL, set->groups, scratch->start,
-		scratch->query, scratch->sum);
+	(set->amx ? amx_sums : knn_sums)(set->reference, set->padded / KNN_PANEL, set->groups,
+		scratch->start, scratch->query, scratch->sum);
 	for (size_t q = 0; q < n; q++, found += k) {
 		const float *query = queries + q * set->width;
 		const int32_t *sum = scratch->sum + q * set->padded;
@@ -308,5 +311,7 @@ uint64_t knn_measured(const struct knn_scratch *scratch)
 
 const char *knn_engine(const struct knn_set *set)
 {
-	return set->reference ? "avx512-vnni" : "scalar";
+	if (!set->reference)
+		return "scalar";
+	return set->amx ? "amx" : "avx512-vnni";
 }

@@ -48,6 +48,6 @@ uint32_t knn_vote(const struct knn_neighbour *found, size_t k);
 /* References measured in double since the scratch was made. */
 uint64_t knn_measured(const struct knn_scratch *scratch);
 
-const char *knn_engine(const struct knn_set *set); /* "scalar" or "avx512-vnni" */
+const char *knn_engine(const struct knn_set *set); /* "scalar", "avx512-vnni" or "amx" */
 
 #endif

@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agent/infer/amx.h"
 #include "agent/infer/engine.h"
 #include "agent/infer/lstm.h"
 #include "agent/infer/lstm_lanes.h"
@@ -18,12 +19,13 @@
 #define CALIBRATION 48 /* sequences */
 #define MARGIN 3.0f /* on the largest error of the difference of two logits seen at prepare time */
 
-enum lstm_cpu { LSTM_SCALAR, LSTM_AVX512, LSTM_BF16 };
+enum lstm_cpu { LSTM_SCALAR, LSTM_AVX512, LSTM_BF16, LSTM_AMX };
 
 struct matrix {
 	size_t k, n; /* n is padded to lanes */
 	float *value; /* [k][n] */
 	uint32_t *packed; /* bfloat16, or NULL */
+	bool amx;
 };
 
 struct plan_layer {
@@ -55,6 +57,8 @@ struct lstm_scratch {
 
 static enum lstm_cpu choose(void)
 {
+	if (engine_has_amx())
+		return LSTM_AMX;
 	if (engine_has_bf16())
 		return LSTM_BF16;
 	return engine_choose()->lanes == 16 ? LSTM_AVX512 : LSTM_SCALAR;
@@ -81,6 +85,7 @@ static int pack(struct matrix *to, const float *from, size_t rows, size_t k, siz
 	if (!to->packed)
 		return -ENOMEM;
 	bf16_pack(to->value, k, to->n, to->packed);
+	to->amx = engine_has_amx();
 	return 0;
 }
 
@@ -129,7 +134,7 @@ struct lstm_plan *lstm_prepare(const struct lstm_model *model)
 	for (uint32_t l = 0; l < plan->n_layers; l++) {
 		const struct lstm_layer *from = &model->layer[l];
 		struct plan_layer *to = &plan->layer[l];
-		bool bf16 = plan->cpu == LSTM_BF16;
+		bool bf16 = plan->cpu >= LSTM_BF16;
 
 		to->units = GEMM_PAD((size_t)from->units);
 		to->inputs = l ? plan->layer[l - 1].units : from->inputs;
@@ -149,10 +154,10 @@ struct lstm_plan *lstm_prepare(const struct lstm_model *model)
 	plan->dense_bias = gemm_alloc(GEMM_PAD((size_t)plan->classes));
 	if (!plan->dense_bias ||
 		pack(&plan->dense, model->dense, model->layer[last].units, plan->layer[last].units,
-			1, plan->classes, plan->cpu == LSTM_BF16))
+			1, plan->classes, plan->cpu >= LSTM_BF16))
 		goto fail;
 	memcpy(plan->dense_bias, model->dense_bias, plan->classes * sizeof(float));
-	if (plan->cpu == LSTM_BF16 && calibrate(plan))
+	if (plan->cpu >= LSTM_BF16 && calibrate(plan))
 		goto fail;
 	return plan;
 fail:
@@ -223,7 +228,11 @@ void lstm_scratch_free(struct lstm_scratch *scratch)
 static void product(const struct matrix *matrix, bool bf16, struct lstm_scratch *scratch, size_t m,
 	const float *a, size_t lda, float *z)
 {
-	if (bf16)
+	if (bf16 && matrix->amx) {
+		bf16_pairs(m, matrix->k, a, lda, scratch->pairs);
+		amx_bf16_product(
+			m, matrix->n, (matrix->k + 1) / 2, scratch->pairs, matrix->packed, z);
+	} else if (bf16)
 		bf16_product(m, matrix->n, matrix->k, a, lda, matrix->packed, scratch->pairs, z);
 	else
 		gemm_add(
@@ -375,7 +384,7 @@ static void run_again(const struct lstm_plan *plan, struct lstm_scratch *scratch
 static void run_all(const struct lstm_plan *plan, struct lstm_scratch *scratch, const uint32_t *hot,
 	const float *x, size_t n, float *probability, uint32_t *best)
 {
-	bool bf16 = plan->cpu == LSTM_BF16;
+	bool bf16 = plan->cpu >= LSTM_BF16;
 	uint32_t near[2 * CHUNK];
 	size_t step, n_near = 0;
 
@@ -460,7 +469,7 @@ uint64_t lstm_recomputed(const struct lstm_scratch *scratch)
 
 const char *lstm_engine(const struct lstm_plan *plan)
 {
-	static const char *const names[] = { "scalar", "avx512", "avx512-bf16" };
+	static const char *const names[] = { "scalar", "avx512", "avx512-bf16", "amx" };
 
 	return names[plan->cpu];
 }

@@ -57,6 +57,7 @@ int lstm_run(const struct lstm_plan *plan, struct lstm_scratch *scratch, const f
 /* Sequences run again in floats since the scratch was made. */
 uint64_t lstm_recomputed(const struct lstm_scratch *scratch);
 
-const char *lstm_engine(const struct lstm_plan *plan); /* "scalar", "avx512" or "avx512-bf16" */
+const char *lstm_engine(
+	const struct lstm_plan *plan); /* "scalar", "avx512", "avx512-bf16" or "amx" */
 
 #endif

@@ -90,8 +90,7 @@ INLINE void panel_of(size_t m, size_t vectors, size_t n, size_t half, const uint
 		tile_of(1, vectors, n, half, pairs + i * half, packed, c + i * n);
 }
 
-void bf16_product(size_t m, size_t n, size_t k, const float *a, size_t lda, const uint32_t *packed,
-	uint32_t *pairs, float *c)
+void bf16_pairs(size_t m, size_t k, const float *a, size_t lda, uint32_t *pairs)
 {
 	size_t half = (k + 1) / 2;
 
@@ -106,6 +105,14 @@ void bf16_product(size_t m, size_t n, size_t k, const float *a, size_t lda, cons
 			_mm256_mask_storeu_epi32(
 				pairs + r * half + p / 2, (__mmask8)out, (__m256i)pair);
 		}
+}
+
+void bf16_product(size_t m, size_t n, size_t k, const float *a, size_t lda, const uint32_t *packed,
+	uint32_t *pairs, float *c)
+{
+	size_t half = (k + 1) / 2;
+
+	bf16_pairs(m, k, a, lda, pairs);
 	for (size_t panel = 0; panel < n; panel += BF16_PANEL, packed += BF16_PANEL * half)
 		switch (n - panel) {
 		case 16:

@@ -21,6 +21,9 @@ void bf16_pack(const float *from, size_t k, size_t n, uint32_t *to);
 void bf16_product(size_t m, size_t n, size_t k, const float *a, size_t lda, const uint32_t *packed,
 	uint32_t *pairs, float *c);
 
+/* m rows of k floats, lda apart, as pairs of bfloat16: [m][k / 2, up]. */
+void bf16_pairs(size_t m, size_t k, const float *a, size_t lda, uint32_t *pairs);
+
 /* One step of one sequence: z [4][units] gates before activation, cell updated, hidden written. units % 16 == 0. */
 void lstm_cell_avx512(const float *z, size_t units, float *cell, float *hidden);
 

@@ -56,6 +56,8 @@ struct infer_plan {
 	uint32_t max_batch, n_layers, inputs, outputs;
 	enum infer_arithmetic arithmetic;
 	size_t widest; /* floats of the widest padded layer */
+	/* Vector engines: multiplications of full vectors for a block of as many rows as lanes, and for one row by itself. */
+	size_t cost_block, cost_row;
 	struct packed_layer layer[MODEL_MAX_LAYERS];
 	struct packed_score score;
 	float threshold; /* of the decision: scores near it are never left to 8 bits */
@@ -67,7 +69,7 @@ struct infer_scratch {
 	float *a, *b; /* [ENGINE_BLOCK_ROWS][widest] each */
 	int64_t *x, *y; /* [widest] each, integer plans */
 	uint32_t *quick; /* quick_scratch_bytes() of the 8-bit twin */
-	float *again; /* rows to be answered once more, not in 8 bits */
+	float *again; /* rows to be answered once more, in floats */
 	uint32_t *half; /* half_scratch_words() of the bfloat16 twin */
 	float *again_half; /* rows to be answered once more, in floats */
 	uint64_t recomputed;

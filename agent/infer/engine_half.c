@@ -17,7 +17,8 @@
 #include "agent/infer/random.h"
 
 #define CALIBRATION_ROWS 4096
-#define MARGIN 1.25 /* on the largest error seen among those rows: about five deviations */
+#define MARGIN 0.8 /* of the largest error seen among those rows, see engine_quick.c */
+#define LEAST_IN_LANES 20 /* rows; fewer take floats no longer */
 #define LEAST_PRODUCTS 100 /* of a net: below that a call costs more than its products */
 
 void half_free(struct half_plan *half)
@@ -301,13 +302,15 @@ size_t half_run(const struct infer_plan *plan, struct infer_scratch *scratch, co
 	size_t n, float *scores)
 {
 	struct again again = { .rows = scratch->again_half };
+	/* Lanes left empty cost as much as full ones; tiles have as many rows as there are. */
+	const size_t least = plan->half->layer[0].packed ? ENGINE_FEW_ROWS : LEAST_IN_LANES;
 	size_t recomputed = 0, step, width = plan->inputs;
 
 	for (; n; n -= step, rows += step * width, scores += step) {
 		uint32_t near;
 
 		step = n < HALF_ROWS ? n : HALF_ROWS;
-		if (step < ENGINE_FEW_ROWS) {
+		if (step < least) {
 			plan->engine->run(plan, scratch, rows, step, NULL, scores);
 			continue;
 		}

@@ -295,17 +295,6 @@ static vf single_layer(
 	return score;
 }
 
-INLINE float add_lanes(vf x)
-{
-	float lane[LANES] __attribute__((aligned(64)));
-
-	*(vf *)lane = x;
-	for (size_t half = LANES / 2; half; half /= 2)
-		for (size_t l = 0; l < half; l++)
-			lane[l] += lane[l + half];
-	return lane[0];
-}
-
 static float single_finish(const struct packed_score *score, float sum)
 {
 	sum += score->bias;
@@ -334,7 +323,7 @@ static void single(const struct infer_plan *plan, struct infer_scratch *scratch,
 			&plan->layer[l], x, y, score && l + 1 == last ? plan->score.weight : NULL);
 
 		if (score && l + 1 == last) {
-			*score = single_finish(&plan->score, add_lanes(sum));
+			*score = single_finish(&plan->score, vf_total(sum));
 			return;
 		}
 		x = y;
@@ -345,21 +334,6 @@ static void single(const struct infer_plan *plan, struct infer_scratch *scratch,
 }
 
 /* ---- the choice --------------------------------------------------------------------------------------- */
-
-/* Multiplications of full vectors: of a block of LANES rows, and of one row by itself. */
-static void costs(const struct infer_plan *plan, size_t *block, size_t *row)
-{
-	const size_t latency =
-		16; /* of a layer: its chain of sums, loads and activation have nothing to hide behind */
-
-	*block = *row = 0;
-	for (size_t l = 0; l < plan->n_layers; l++) {
-		const struct packed_layer *layer = &plan->layer[l];
-
-		*block += (size_t)layer->inputs * (layer->outputs + 1);
-		*row += layer->inputs * (layer->padded / LANES) + latency;
-	}
-}
 
 static void run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
 	size_t n, float *outputs, float *scores);
@@ -381,18 +355,17 @@ static void run_difference(const struct infer_plan *plan, struct infer_scratch *
 static void run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
 	size_t n, float *outputs, float *scores)
 {
-	size_t step, cost_block, cost_row;
+	size_t step;
 
 	if (scores && !plan->score.weight) {
 		run_difference(plan, scratch, rows, n, scores);
 		return;
 	}
-	costs(plan, &cost_block, &cost_row);
 	for (; n; n -= step, rows += step * plan->inputs) {
 		size_t vectors = n > LANES ? 2 : 1;
 
 		step = n < vectors * LANES ? n : vectors * LANES;
-		if (step * cost_row < vectors * cost_block) {
+		if (step * plan->cost_row < vectors * plan->cost_block) {
 			step = 1;
 			single(plan, scratch, rows, outputs, scores);
 		} else if (vectors == 2) {

@@ -107,6 +107,19 @@ static int pack_integer(struct packed_layer *to, const struct model_integer_laye
 	return 0;
 }
 
+static void count_costs(struct infer_plan *plan)
+{
+	/* of a layer for one row: its chain of sums, loads and activation have nothing to hide behind */
+	const size_t latency = 16;
+
+	for (size_t l = 0; plan->engine->lanes && l < plan->n_layers; l++) {
+		const struct packed_layer *layer = &plan->layer[l];
+
+		plan->cost_block += (size_t)layer->inputs * (layer->outputs + 1);
+		plan->cost_row += layer->inputs * (layer->padded / plan->engine->lanes) + latency;
+	}
+}
+
 struct infer_plan *infer_prepare(
 	const struct model *model, uint32_t max_batch, enum infer_arithmetic arithmetic)
 {
@@ -156,6 +169,7 @@ struct infer_plan *infer_prepare(
 		if (err)
 			goto fail;
 	}
+	count_costs(plan);
 	err = plan->engine->lanes ? pack_score(plan, model) : 0;
 	if (err)
 		goto fail;

@@ -452,10 +452,10 @@ static int calibrate(struct lstm_plan *plan)
 		}
 	}
 	/*
-	 * Over hundreds of classes the spread is some seven deviations of one error, five of the difference of two:
-	 * what remains is 3.7 of those, a wrong class for less than one in a thousand of the few that are near.
+	 * Over hundreds of classes the spread is some seven deviations of one error, five of the difference of two: what
+	 * remains is 2.6 of those. Of sequences that near one in two hundred has the wrong class, and few are.
 	 */
-	plan->near = plan->classes > 256 ? 0.7f * worst : MARGIN * worst;
+	plan->near = plan->classes > 256 ? 0.5f * worst : MARGIN * worst;
 	lstm_scratch_free(scratch);
 	free(hot);
 	free(exact);

@@ -8,6 +8,7 @@
 #include "agent/infer/engine_quick.h"
 
 #define QUICK_ROWS 32 /* of a block: two vectors of 16 */
+#define QUICK_LEAST_ROWS 10 /* fewer take floats no longer */
 #define QUICK_TILE 12 /* outputs in registers at once */
 
 struct quick_layer {

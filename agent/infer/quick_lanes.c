@@ -7,7 +7,6 @@
  */
 #include <immintrin.h>
 #include <string.h>
-#include "agent/infer/engine_half.h"
 #include "agent/infer/quick.h"
 
 ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
@@ -346,10 +345,7 @@ static void answer(
 
 	if (!again->n)
 		return;
-	if (plan->half)
-		half_run(plan, scratch, again->rows, again->n, scores);
-	else
-		plan->engine->run(plan, scratch, again->rows, again->n, NULL, scores);
+	plan->engine->run(plan, scratch, again->rows, again->n, NULL, scores);
 	for (size_t i = 0; i < again->n; i++)
 		*again->to[i] = scores[i];
 	again->n = 0;
@@ -366,7 +362,7 @@ size_t quick_run(const struct infer_plan *plan, struct infer_scratch *scratch, c
 		bool unfit;
 
 		step = n < QUICK_ROWS ? n : QUICK_ROWS;
-		if (step < ENGINE_FEW_ROWS) {
+		if (step < QUICK_LEAST_ROWS) {
 			plan->engine->run(plan, scratch, rows, step, NULL, scores);
 			continue;
 		}

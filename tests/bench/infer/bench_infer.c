@@ -1,131 +1,52 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * bench_infer.c - the engines of agent/infer against OpenBLAS and oneDNN: the same nets, rows and core.
+ * bench_infer.c - the engines of agent/infer against the libraries one would take instead: the same nets, rows and core.
  *
- * Every round runs all contenders one after another, so that what disturbs the machine disturbs all of them; a ratio is
- * taken within a round, and the median of the rounds is what counts. Answers are compared before anything is timed. One
- * thread. The last line is JSON. A missed target is a word in the table, never an exit code.
+ * Answers are compared before anything is timed. The last line is JSON. A missed target is a word in the table, never an
+ * exit code; a peer that is not there is a dash.
  */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "agent/infer/infer.h"
+#include "agent/infer/knn.h"
 #include "agent/infer/random.h"
+#include "compare.h"
 #include "peers.h"
 
-#define MOST_ROUNDS 31
-#define ROUND_NS 4e6 /* a contender's share of a round */
+static const struct peer *const peers[N_PEERS] = { &peer_openblas, &peer_onednn, &peer_onnxruntime,
+	&peer_torch, &peer_faiss };
+static bool curve;
 
-enum { OURS, FLOATS, OPENBLAS, ONEDNN, CONTENDERS };
-static const char *const names[] = { "semantos", "semantos float32", "OpenBLAS", "oneDNN" };
-
-struct contender {
-	void (*run)(void *state);
-	void *state;
-	double us[MOST_ROUNDS];
+/* A peer at work on one net. */
+struct peer_run {
+	const struct peer *peer;
+	void *it;
+	const float *rows;
+	float *out;
+	uint32_t *index;
 };
 
-static bool first_row = true;
-static char json[65536];
-static size_t json_used;
-
-static double now_ns(void)
+static void run_peer_mlp(void *state)
 {
-	struct timespec t;
+	struct peer_run *run = state;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+	run->peer->mlp_run(run->it, run->rows, run->out);
 }
 
-static int by_value(const void *a, const void *b)
+static void run_peer_lstm(void *state)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	struct peer_run *run = state;
 
-	return (x > y) - (x < y);
+	run->peer->lstm_run(run->it, run->out);
 }
 
-static double median(const double *values, size_t n)
+static void run_peer_knn(void *state)
 {
-	double sorted[MOST_ROUNDS];
+	struct peer_run *run = state;
 
-	memcpy(sorted, values, n * sizeof(*sorted));
-	qsort(sorted, n, sizeof(*sorted), by_value);
-	return sorted[n / 2];
-}
-
-/* A contender without run takes no part. target: how many times faster than the fastest peer. */
-static void compare(
-	const char *model, size_t batch, struct contender *all, double target, double again_percent)
-{
-	double ratio[MOST_ROUNDS], ours, best = INFINITY;
-	size_t rounds = MOST_ROUNDS, iterations[CONTENDERS] = { 0 }, fastest = 0;
-	int wrote;
-
-	for (size_t c = 0; c < CONTENDERS; c++) {
-		double start, once;
-
-		if (!all[c].run)
-			continue;
-		all[c].run(all[c].state);
-		start = now_ns();
-		all[c].run(all[c].state);
-		once = now_ns() - start;
-		iterations[c] = once < ROUND_NS ? (size_t)(ROUND_NS / (once + 1)) + 1 : 1;
-		if (once > 20 * ROUND_NS)
-			rounds = 9;
-	}
-	for (size_t round = 0; round < rounds; round++)
-		for (size_t c = 0; c < CONTENDERS; c++) {
-			double start = now_ns();
-
-			if (!all[c].run)
-				continue;
-			for (size_t i = 0; i < iterations[c]; i++)
-				all[c].run(all[c].state);
-			all[c].us[round] = (now_ns() - start) / (double)iterations[c] / 1e3;
-		}
-	ours = median(all[OURS].us, rounds);
-	printf("%-26s %5zu %10.3f", model, batch, ours);
-	wrote = snprintf(json + json_used, sizeof(json) - json_used,
-		"%s{\"model\":\"%s\",\"batch\":%zu,\"us\":{\"%s\":%.4g", first_row ? "" : ",",
-		model, batch, names[OURS], ours);
-	json_used += (size_t)wrote;
-	first_row = false;
-	for (size_t c = FLOATS; c < CONTENDERS; c++) {
-		double us = all[c].run ? median(all[c].us, rounds) : NAN;
-
-		if (!all[c].run) {
-			printf(" %10s", "-");
-			continue;
-		}
-		printf(" %10.3f", us);
-		wrote = snprintf(
-			json + json_used, sizeof(json) - json_used, ",\"%s\":%.4g", names[c], us);
-		json_used += (size_t)wrote;
-		if (c >= OPENBLAS && us < best) {
-			best = us;
-			fastest = c;
-		}
-	}
-	for (size_t round = 0; round < rounds; round++)
-		ratio[round] = all[fastest].us[round] / all[OURS].us[round];
-	best = median(ratio, rounds);
-	printf("  %5.2fx %-8s target %.3gx: %s", best, names[fastest], target,
-		best >= target ? "hit" : "MISSED");
-	if (again_percent >= 0)
-		printf(", %.2g %% again in float32", again_percent);
-	printf("\n");
-	fflush(stdout);
-	wrote = snprintf(json + json_used, sizeof(json) - json_used,
-		"},\"fastest_peer\":\"%s\",\"times_faster\":%.4g,\"target\":%.3g,\"hit\":%s",
-		names[fastest], best, target, best >= target ? "true" : "false");
-	json_used += (size_t)wrote;
-	wrote = again_percent >= 0 ? snprintf(json + json_used, sizeof(json) - json_used,
-					     ",\"again_percent\":%.3g}", again_percent)
-				   : snprintf(json + json_used, sizeof(json) - json_used, "}");
-	json_used += (size_t)wrote;
+	run->peer->knn_run(run->it, run->index);
 }
 
 static void differ(const char *model, const char *who)
@@ -139,8 +60,6 @@ static void differ(const char *model, const char *who)
 struct mlp {
 	struct infer_plan *plan;
 	struct infer_scratch *scratch;
-	struct blas_mlp *blas;
-	struct dnnl_mlp *dnnl;
 	const float *rows;
 	float *out;
 	size_t n;
@@ -155,20 +74,6 @@ static void run_ours(void *state)
 		infer_run(mlp->plan, mlp->scratch, mlp->rows, mlp->n, mlp->out);
 	else
 		infer_run_outputs(mlp->plan, mlp->scratch, mlp->rows, mlp->n, mlp->out);
-}
-
-static void run_blas(void *state)
-{
-	struct mlp *mlp = state;
-
-	blas_mlp_run(mlp->blas, mlp->rows, mlp->out);
-}
-
-static void run_dnnl(void *state)
-{
-	struct mlp *mlp = state;
-
-	dnnl_mlp_run(mlp->dnnl, mlp->rows, mlp->out);
 }
 
 struct net {
@@ -193,25 +98,9 @@ static const struct net nets[] = {
 	{ "KML 5-15-5-4", { 5, 15, 5, 4 }, 4, false, MODEL_SIGMOID, { { 1, 2 }, { 1024, 3 } } },
 };
 
-static void score_all(const float *outputs, size_t n, uint32_t n_out, float *scores)
-{
-	for (size_t r = 0; r < n; r++)
-		scores[r] = n_out == 2 ? outputs[2 * r + 1] - outputs[2 * r] : outputs[r * n_out];
-}
-
-static void bench_net(const struct net *net, size_t n, double target)
+static struct model *net_of(const struct net *net, struct random_state *random)
 {
 	struct model *model = model_new("m", "e", net->widths, net->n_widths);
-	struct random_state random = random_seed(7);
-	uint32_t width = net->widths[0], n_out = net->widths[net->n_widths - 1];
-	float *rows = malloc(n * width * sizeof(float)), *scores = malloc(4 * n * sizeof(float)),
-	      *other = malloc(n * sizeof(float));
-	struct mlp quick = { .n = n, .rows = rows, .scores = n_out <= 2 }, plain = quick,
-		   blas = quick, dnnl = quick;
-	struct contender all[CONTENDERS] = { { .run = run_ours, .state = &quick },
-		{ .run = run_ours, .state = &plain }, { .run = run_blas, .state = &blas },
-		{ .run = run_dnnl, .state = &dnnl } };
-	double sum = 0;
 
 	for (uint32_t l = 0; l < model->n_layers; l++) {
 		struct model_layer *layer = &model->layer[l];
@@ -219,62 +108,78 @@ static void bench_net(const struct net *net, size_t n, double target)
 		layer->activation = l + 1 < model->n_layers ? net->hidden : MODEL_LINEAR;
 		for (uint32_t i = 0; i < layer->inputs * layer->outputs; i++)
 			layer->weight[i] =
-				(float)(4 * random_unit(&random) - 2) / sqrtf((float)layer->inputs);
+				(float)(4 * random_unit(random) - 2) / sqrtf((float)layer->inputs);
 		for (uint32_t o = 0; o < layer->outputs; o++)
-			layer->bias[o] = (float)(random_unit(&random) - 0.5);
+			layer->bias[o] = (float)(random_unit(random) - 0.5);
 	}
+	return model;
+}
+
+static void bench_net(const struct net *net, size_t n, double target)
+{
+	struct random_state random = random_seed(7);
+	struct model *model = net_of(net, &random);
+	uint32_t width = net->widths[0], n_out = net->widths[net->n_widths - 1];
+	float *rows = malloc(n * width * sizeof(float));
+	struct mlp quick = { .n = n, .rows = rows, .scores = n_out <= 2 }, plain = quick;
+	struct peer_run peer[N_PEERS] = { { NULL } };
+	struct contender all[CONTENDERS] = { { run_ours, &quick }, { run_ours, &plain } };
+	double sum = 0;
+
 	for (size_t i = 0; i < n * width; i++)
 		rows[i] = net->digits ? (float)random_below(&random, 10)
 				      : (float)(2 * random_unit(&random) - 1);
 	quick.out = malloc(4 * n * sizeof(float));
 	plain.out = malloc(4 * n * sizeof(float));
-	blas.out = malloc(4 * n * sizeof(float));
-	dnnl.out = malloc(4 * n * sizeof(float));
-	blas.blas = blas_mlp_new(model, n);
-	dnnl.dnnl = dnnl_mlp_new(model, n);
 	/* The threshold in the middle, where near ties are. */
-	run_blas(&blas);
-	score_all(blas.out, n, n_out, scores);
-	for (size_t r = 0; r < n; r++)
-		sum += scores[r];
-	model->decision_threshold = n > 1 ? (float)(sum / (double)n) : 0;
 	plain.plan = infer_prepare(model, (uint32_t)n, INFER_FLOAT);
-	quick.plan = infer_prepare(model, (uint32_t)n, INFER_QUICK);
 	plain.scratch = infer_scratch_new(plain.plan);
-	quick.scratch = infer_scratch_new(quick.plan);
 	run_ours(&plain);
+	for (size_t r = 0; n_out <= 2 && r < n; r++)
+		sum += plain.out[r];
+	model->decision_threshold = n > 1 ? (float)(sum / (double)n) : 0;
+	quick.plan = infer_prepare(model, (uint32_t)n, INFER_QUICK);
+	quick.scratch = infer_scratch_new(quick.plan);
 	run_ours(&quick);
-	run_dnnl(&dnnl);
-	score_all(dnnl.out, n, n_out, other);
-	for (size_t r = 0; r < n; r++) {
-		float ours = n_out <= 2 ? plain.out[r] : plain.out[r * n_out];
+	for (size_t r = 0; n_out <= 2 && r < n; r++)
+		if ((quick.out[r] >= model->decision_threshold) !=
+				(plain.out[r] >= model->decision_threshold) &&
+			fabsf(plain.out[r] - model->decision_threshold) > 1e-3f)
+			differ(net->name, "the quick twin");
+	for (size_t p = 0; p < N_PEERS; p++) {
+		const struct peer *of = peers[p];
 
-		if (fabsf(ours - scores[r]) > 1e-3f * (1 + fabsf(ours)))
-			differ(net->name, names[OPENBLAS]);
-		if (fabsf(ours - other[r]) > 1e-3f * (1 + fabsf(ours)))
-			differ(net->name, names[ONEDNN]);
-		if (n_out <= 2 &&
-			(quick.out[r] >= model->decision_threshold) !=
-				(ours >= model->decision_threshold) &&
-			fabsf(ours - model->decision_threshold) > 1e-3f)
-			differ(net->name, "the 8-bit twin");
+		peer[p] = (struct peer_run){ .peer = of, .rows = rows };
+		peer[p].it = of->mlp_make ? of->mlp_make(model, n) : NULL;
+		if (!peer[p].it)
+			continue;
+		peer[p].out = malloc(n * n_out * sizeof(float));
+		all[FIRST_PEER + p] = (struct contender){ run_peer_mlp, &peer[p] };
+		run_peer_mlp(&peer[p]);
+		for (size_t r = 0; r < n * n_out; r++) {
+			const float *out = peer[p].out;
+			float ours = n_out <= 2 ? plain.out[r / n_out] : plain.out[r];
+			float other = n_out == 2 ? out[r / 2 * 2 + 1] - out[r / 2 * 2] : out[r];
+
+			if (!(fabsf(ours - other) <= 1e-3f * (1 + fabsf(ours))))
+				differ(net->name, of->name);
+		}
 	}
 	compare(net->name, n, all, target,
-		100.0 * (double)infer_recomputed(quick.scratch) / (double)n);
+		100.0 * (double)infer_recomputed(quick.scratch) / (double)n, curve);
+	for (size_t p = 0; p < N_PEERS; p++) {
+		if (peer[p].it)
+			peers[p]->mlp_free(peer[p].it);
+		free(peer[p].out);
+	}
 	infer_scratch_free(plain.scratch);
 	infer_scratch_free(quick.scratch);
 	infer_free(plain.plan);
 	infer_free(quick.plan);
-	blas_mlp_free(blas.blas);
-	dnnl_mlp_free(dnnl.dnnl);
 	model_free(model);
 	free(quick.out);
 	free(plain.out);
-	free(blas.out);
-	free(dnnl.out);
 	free(rows);
-	free(scores);
-	free(other);
 }
 
 /* ---- Kleio -------------------------------------------------------------------------------------------- */
@@ -282,7 +187,6 @@ static void bench_net(const struct net *net, size_t n, double target)
 struct kleio {
 	struct lstm_plan *plan;
 	struct lstm_scratch *scratch;
-	struct blas_lstm *blas;
 	const uint32_t *hot;
 	float *probability;
 	size_t n;
@@ -293,13 +197,6 @@ static void run_kleio(void *state)
 	struct kleio *kleio = state;
 
 	lstm_run_hot(kleio->plan, kleio->scratch, kleio->hot, kleio->n, kleio->probability, NULL);
-}
-
-static void run_kleio_blas(void *state)
-{
-	struct kleio *kleio = state;
-
-	blas_lstm_run(kleio->blas, kleio->hot, kleio->probability);
 }
 
 static float *draw(struct random_state *random, size_t n, double spread)
@@ -323,39 +220,50 @@ static void bench_kleio(size_t n, double target)
 				draw(&random, 4 * UNITS, 0.1) } },
 		draw(&random, UNITS * HOT, 0.15), draw(&random, HOT, 0.1) };
 	uint32_t *hot = malloc(n * STEPS * sizeof(*hot));
-	struct kleio quick = { .hot = hot, .n = n }, plain = quick, blas = quick;
-	struct contender all[CONTENDERS] = { { .run = run_kleio, .state = &quick },
-		{ .run = run_kleio, .state = &plain }, { .run = run_kleio_blas, .state = &blas } };
+	struct kleio quick = { .hot = hot, .n = n }, plain = quick;
+	struct peer_run peer[N_PEERS] = { { NULL } };
+	struct contender all[CONTENDERS] = { { run_kleio, &quick }, { run_kleio, &plain } };
 
 	for (size_t i = 0; i < n * STEPS; i++)
 		hot[i] = (uint32_t)random_below(&random, HOT);
 	quick.probability = malloc(n * HOT * sizeof(float));
 	plain.probability = malloc(n * HOT * sizeof(float));
-	blas.probability = malloc(n * HOT * sizeof(float));
 	quick.plan = lstm_prepare(&model);
 	setenv("SEMANTOS_INFER", "avx512", 1);
 	plain.plan = lstm_prepare(&model);
 	unsetenv("SEMANTOS_INFER");
 	quick.scratch = lstm_scratch_new(quick.plan);
 	plain.scratch = lstm_scratch_new(plain.plan);
-	blas.blas = blas_lstm_new(&model, n);
 	run_kleio(&quick);
 	run_kleio(&plain);
-	run_kleio_blas(&blas);
-	for (size_t i = 0; i < n * HOT; i++)
-		if (fabsf(plain.probability[i] - blas.probability[i]) > 1e-5f ||
-			fabsf(quick.probability[i] - blas.probability[i]) > 1e-3f)
-			differ("Kleio", names[OPENBLAS]);
+	for (size_t p = 0; p < N_PEERS; p++) {
+		const struct peer *of = peers[p];
+
+		peer[p] = (struct peer_run){ .peer = of };
+		peer[p].it = of->lstm_make ? of->lstm_make(&model, hot, n) : NULL;
+		if (!peer[p].it)
+			continue;
+		peer[p].out = malloc(n * HOT * sizeof(float));
+		all[FIRST_PEER + p] = (struct contender){ run_peer_lstm, &peer[p] };
+		run_peer_lstm(&peer[p]);
+		for (size_t i = 0; i < n * HOT; i++)
+			if (!(fabsf(plain.probability[i] - peer[p].out[i]) <= 1e-5f &&
+				    fabsf(quick.probability[i] - peer[p].out[i]) <= 1e-3f))
+				differ("Kleio", of->name);
+	}
 	compare("Kleio LSTM 256x2", n, all, target,
-		100.0 * (double)lstm_recomputed(quick.scratch) / (double)n);
+		100.0 * (double)lstm_recomputed(quick.scratch) / (double)n, curve);
+	for (size_t p = 0; p < N_PEERS; p++) {
+		if (peer[p].it)
+			peers[p]->lstm_free(peer[p].it);
+		free(peer[p].out);
+	}
 	lstm_scratch_free(quick.scratch);
 	lstm_scratch_free(plain.scratch);
 	lstm_free(quick.plan);
 	lstm_free(plain.plan);
-	blas_lstm_free(blas.blas);
 	free(quick.probability);
 	free(plain.probability);
-	free(blas.probability);
 	free(hot);
 	for (uint32_t l = 0; l < 2; l++) {
 		free((void *)model.layer[l].kernel);
@@ -373,10 +281,8 @@ static void bench_kleio(size_t n, double target)
 struct nearest {
 	struct knn_set *set;
 	struct knn_scratch *scratch;
-	struct blas_knn *blas;
 	const float *queries;
 	struct knn_neighbour *found;
-	uint32_t *index;
 	size_t n;
 };
 
@@ -388,11 +294,24 @@ static void run_knn(void *state)
 		nearest->found);
 }
 
-static void run_knn_blas(void *state)
+/* Floats may order two neighbours wrongly that are nearly as far; ours are in the order of doubles. */
+static size_t out_of_order(const struct nearest *ours, const float *rows, size_t width,
+	const uint32_t *index, const char *who)
 {
-	struct nearest *nearest = state;
+	size_t n_other = 0;
 
-	blas_knn_run(nearest->blas, nearest->queries, NEAREST, nearest->index);
+	for (size_t i = 0; i < ours->n * NEAREST; i++) {
+		const float *query = ours->queries + i / NEAREST * width,
+			    *row = rows + (size_t)index[i] * width;
+		double distance = 0;
+
+		for (size_t k = 0; k < width; k++)
+			distance += ((double)query[k] - row[k]) * ((double)query[k] - row[k]);
+		if (fabs(distance - ours->found[i].distance) > 1e-4)
+			differ("KNN", who);
+		n_other += ours->found[i].index != index[i];
+	}
+	return n_other;
 }
 
 static void bench_knn(size_t n, double target)
@@ -403,59 +322,70 @@ static void bench_knn(size_t n, double target)
 	struct nearest ours = { .queries = queries,
 		.n = n,
 		.set = knn_new(rows, NULL, ROWS, WIDTH),
-		.blas = blas_knn_new(rows, ROWS, WIDTH, n),
-		.found = malloc(n * NEAREST * sizeof(*ours.found)),
-		.index = malloc(n * NEAREST * sizeof(*ours.index)) };
-	struct contender all[CONTENDERS] = {
-		{ .run = run_knn, .state = &ours }, [OPENBLAS] = { .run = run_knn_blas,
-							    .state = &ours }
-	};
-
-	size_t n_other = 0;
+		.found = malloc(n * NEAREST * sizeof(*ours.found)) };
+	struct peer_run peer[N_PEERS] = { { NULL } };
+	struct contender all[CONTENDERS] = { { run_knn, &ours } };
 
 	ours.scratch = knn_scratch_new(ours.set);
 	run_knn(&ours);
-	run_knn_blas(&ours);
-	/* Floats may order two neighbours wrongly that are nearly as far; ours are in the order of doubles. */
-	for (size_t i = 0; i < n * NEAREST; i++) {
-		const float *query = queries + i / NEAREST * WIDTH,
-			    *row = rows + (size_t)ours.index[i] * WIDTH;
-		double distance = 0;
+	for (size_t p = 0; p < N_PEERS; p++) {
+		const struct peer *of = peers[p];
+		size_t other;
 
-		for (size_t k = 0; k < WIDTH; k++)
-			distance += ((double)query[k] - row[k]) * ((double)query[k] - row[k]);
-		if (fabs(distance - ours.found[i].distance) > 1e-4)
-			differ("KNN", names[OPENBLAS]);
-		n_other += ours.found[i].index != ours.index[i];
+		peer[p] = (struct peer_run){ .peer = of };
+		peer[p].it =
+			of->knn_make ? of->knn_make(rows, ROWS, WIDTH, queries, n, NEAREST) : NULL;
+		if (!peer[p].it)
+			continue;
+		peer[p].index = malloc(n * NEAREST * sizeof(uint32_t));
+		all[FIRST_PEER + p] = (struct contender){ run_peer_knn, &peer[p] };
+		run_peer_knn(&peer[p]);
+		other = out_of_order(&ours, rows, WIDTH, peer[p].index, of->name);
+		if (other && !curve)
+			printf("(%zu of %zu neighbours of %s are out of order, by less than "
+			       "1e-4)\n",
+				other, n * NEAREST, of->name);
 	}
-	if (n_other)
-		printf("(%zu of %zu neighbours of OpenBLAS are out of order, by less than 1e-4)\n",
-			n_other, n * NEAREST);
-	compare("KNN 4096x128, k = 16", n, all, target, -1);
+	compare("KNN 4096x128, k = 16", n, all, target, -1, curve);
+	for (size_t p = 0; p < N_PEERS; p++) {
+		if (peer[p].it)
+			peers[p]->knn_free(peer[p].it);
+		free(peer[p].index);
+	}
 	knn_scratch_free(ours.scratch);
 	knn_free(ours.set);
-	blas_knn_free(ours.blas);
 	free(ours.found);
-	free(ours.index);
 	free(rows);
 	free(queries);
 }
 
+/* Every model at many batches, for plot.sh. */
+static void draw_curves(void)
+{
+	static const size_t of_net[] = { 0, 3, 4, 5 };
+
+	for (size_t i = 0; i < sizeof(of_net) / sizeof(of_net[0]); i++)
+		for (size_t n = 1; n <= 1024; n *= 2)
+			bench_net(&nets[of_net[i]], n, 0);
+	for (size_t n = 1; n <= 256; n *= 4)
+		bench_kleio(n, 0);
+	for (size_t n = 1; n <= 1024; n *= 4)
+		bench_knn(n, 0);
+}
+
 int main(int argc, char **argv)
 {
-	bool curve = argc == 2 && strcmp(argv[1], "--curve") == 0;
-
+	curve = argc == 2 && strcmp(argv[1], "--curve") == 0;
 	if (argc > 1 && !curve) {
-		fprintf(stderr, "Usage: bench_infer [--curve]   (LinnOS at every power of two)\n");
+		fprintf(stderr, "Usage: bench_infer [--curve]   (every model at many batches)\n");
 		return 2;
 	}
 	/* OpenBLAS read its variables when it was loaded; infer.mk clears those that would hold it back. */
-	printf("%-26s %5s %10s %10s %10s %10s  (us a batch, median)\n", "model", "batch",
-		names[OURS], "float32", names[OPENBLAS], names[ONEDNN]);
-	for (size_t n = 1; curve && n <= 1024; n *= 2)
-		bench_net(&nets[0], n, 0);
-	if (curve)
+	compare_head(curve);
+	if (curve) {
+		draw_curves();
 		return 0;
+	}
 	for (size_t s = 0; s < sizeof(nets) / sizeof(nets[0]); s++)
 		for (size_t b = 0; b < 3 && nets[s].batch[b].n; b++)
 			bench_net(&nets[s], nets[s].batch[b].n, nets[s].batch[b].target);
@@ -465,6 +395,6 @@ int main(int argc, char **argv)
 	bench_knn(8, 4);
 	bench_knn(64, 2.5);
 	bench_knn(1024, 4);
-	printf("{\"bench\":\"infer\",\"rows\":[%s]}\n", json);
+	compare_json();
 	return 0;
 }

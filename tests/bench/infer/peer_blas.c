@@ -18,7 +18,7 @@ struct blas_mlp {
 	float *a, *b;
 };
 
-struct blas_mlp *blas_mlp_new(const struct model *model, size_t n)
+static void *make_mlp(const struct model *model, size_t n)
 {
 	struct blas_mlp *mlp = calloc(1, sizeof(*mlp));
 
@@ -48,8 +48,9 @@ GEMM_CLONES static void activate(enum model_activation activation, float *y, siz
 			y[i] = 1 / (1 + expf(-y[i]));
 }
 
-void blas_mlp_run(struct blas_mlp *mlp, const float *rows, float *outputs)
+static void run_mlp(void *of, const float *rows, float *outputs)
 {
+	struct blas_mlp *mlp = of;
 	const float *x = rows;
 
 	for (uint32_t l = 0; l < mlp->model->n_layers; l++) {
@@ -70,8 +71,10 @@ void blas_mlp_run(struct blas_mlp *mlp, const float *rows, float *outputs)
 	}
 }
 
-void blas_mlp_free(struct blas_mlp *mlp)
+static void free_mlp(void *of)
 {
+	struct blas_mlp *mlp = of;
+
 	for (uint32_t l = 0; l < mlp->model->n_layers; l++)
 		free(mlp->turned[l]);
 	model_free(mlp->model);
@@ -84,16 +87,18 @@ void blas_mlp_free(struct blas_mlp *mlp)
 
 struct blas_lstm {
 	struct lstm_model model; /* borrows the weights */
+	const uint32_t *hot;
 	size_t n;
 	float *z, *hidden[2], *cell;
 };
 
-struct blas_lstm *blas_lstm_new(const struct lstm_model *model, size_t n)
+static void *make_lstm(const struct lstm_model *model, const uint32_t *hot, size_t n)
 {
 	struct blas_lstm *lstm = calloc(1, sizeof(*lstm));
 	size_t units = model->layer[0].units;
 
 	lstm->model = *model;
+	lstm->hot = hot;
 	lstm->n = n;
 	lstm->z = gemm_alloc(n * model->steps * 4 * units);
 	lstm->hidden[0] = gemm_alloc(n * model->steps * units);
@@ -113,8 +118,10 @@ static void cell(const float *z, size_t units, float *state, float *hidden)
 }
 
 /* As ours: a row of the kernel for a one-hot input, input products of all steps at once. */
-void blas_lstm_run(struct blas_lstm *lstm, const uint32_t *hot, float *probability)
+static void run_lstm(void *of, float *probability)
 {
+	struct blas_lstm *lstm = of;
+	const uint32_t *hot = lstm->hot;
 	const struct lstm_model *model = &lstm->model;
 	size_t n = lstm->n, steps = model->steps, units = model->layer[0].units, gates = 4 * units;
 
@@ -166,8 +173,10 @@ void blas_lstm_run(struct blas_lstm *lstm, const uint32_t *hot, float *probabili
 	}
 }
 
-void blas_lstm_free(struct blas_lstm *lstm)
+static void free_lstm(void *of)
 {
+	struct blas_lstm *lstm = of;
+
 	free(lstm->z);
 	free(lstm->hidden[0]);
 	free(lstm->hidden[1]);
@@ -178,24 +187,30 @@ void blas_lstm_free(struct blas_lstm *lstm)
 /* ---- nearest neighbours ------------------------------------------------------------------------------- */
 
 struct blas_knn {
-	const float *row; /* borrowed */
+	const float *row, *queries; /* borrowed */
 	float *length, *product;
-	size_t n_rows, width, n;
+	size_t n_rows, width, n, k;
 };
 
-struct blas_knn *blas_knn_new(const float *rows, size_t n_rows, size_t width, size_t n)
+/* |r|^2 - 2 q.r by one sgemm, then the k smallest of each row. */
+static void *make_knn(
+	const float *rows, size_t n_rows, size_t width, const float *queries, size_t n, size_t k)
 {
 	struct blas_knn *knn = calloc(1, sizeof(*knn));
 
-	*knn = (struct blas_knn){ rows, gemm_alloc(n_rows), gemm_alloc(n * n_rows), n_rows, width,
-		n };
+	*knn = (struct blas_knn){ rows, queries, gemm_alloc(n_rows), gemm_alloc(n * n_rows), n_rows,
+		width, n, k };
 	for (size_t r = 0; r < n_rows; r++)
 		knn->length[r] = cblas_sdot((int)width, rows + r * width, 1, rows + r * width, 1);
 	return knn;
 }
 
-void blas_knn_run(struct blas_knn *knn, const float *queries, size_t k, uint32_t *index)
+static void run_knn(void *of, uint32_t *index)
 {
+	struct blas_knn *knn = of;
+	const float *queries = knn->queries;
+	size_t k = knn->k;
+
 	cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)knn->n, (int)knn->n_rows,
 		(int)knn->width, -2, queries, (int)knn->width, knn->row, (int)knn->width, 0,
 		knn->product, (int)knn->n_rows);
@@ -221,9 +236,24 @@ void blas_knn_run(struct blas_knn *knn, const float *queries, size_t k, uint32_t
 	}
 }
 
-void blas_knn_free(struct blas_knn *knn)
+static void free_knn(void *of)
 {
+	struct blas_knn *knn = of;
+
 	free(knn->length);
 	free(knn->product);
 	free(knn);
 }
+
+const struct peer peer_openblas = {
+	.name = "OpenBLAS",
+	.mlp_make = make_mlp,
+	.mlp_run = run_mlp,
+	.mlp_free = free_mlp,
+	.lstm_make = make_lstm,
+	.lstm_run = run_lstm,
+	.lstm_free = free_lstm,
+	.knn_make = make_knn,
+	.knn_run = run_knn,
+	.knn_free = free_knn,
+};

@@ -46,7 +46,7 @@ static void copy_in(dnnl_memory_t memory, const float *values, size_t n)
 	memcpy(to, values, n * sizeof(float));
 }
 
-struct dnnl_mlp *dnnl_mlp_new(const struct model *model, size_t n)
+static void *mlp_make(const struct model *model, size_t n)
 {
 	struct dnnl_mlp *mlp = calloc(1, sizeof(*mlp));
 
@@ -116,8 +116,10 @@ struct dnnl_mlp *dnnl_mlp_new(const struct model *model, size_t n)
 	return mlp;
 }
 
-void dnnl_mlp_run(struct dnnl_mlp *mlp, const float *rows, float *outputs)
+static void mlp_run(void *of, const float *rows, float *outputs)
 {
+	struct dnnl_mlp *mlp = of;
+
 	MUST(dnnl_memory_set_data_handle(mlp->layer[0].from, (void *)rows));
 	MUST(dnnl_memory_set_data_handle(mlp->layer[mlp->n_layers - 1].to, outputs));
 	for (uint32_t l = 0; l < mlp->n_layers; l++) {
@@ -130,8 +132,10 @@ void dnnl_mlp_run(struct dnnl_mlp *mlp, const float *rows, float *outputs)
 	MUST(dnnl_stream_wait(mlp->stream));
 }
 
-void dnnl_mlp_free(struct dnnl_mlp *mlp)
+static void mlp_free(void *of)
 {
+	struct dnnl_mlp *mlp = of;
+
 	for (uint32_t l = 0; l < mlp->n_layers; l++) {
 		dnnl_primitive_destroy(mlp->layer[l].primitive);
 		dnnl_memory_destroy(mlp->layer[l].weight);
@@ -144,3 +148,10 @@ void dnnl_mlp_free(struct dnnl_mlp *mlp)
 	dnnl_engine_destroy(mlp->engine);
 	free(mlp);
 }
+
+const struct peer peer_onednn = {
+	.name = "oneDNN",
+	.mlp_make = mlp_make,
+	.mlp_run = mlp_run,
+	.mlp_free = mlp_free,
+};

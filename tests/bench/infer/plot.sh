@@ -1,29 +1,34 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# plot.sh - draws microseconds a row against the batch for LinnOS, by every path and peer. Needs gnuplot.
+# plot.sh - draws microseconds a row against the batch, by every path and peer, one panel a model. Needs gnuplot.
 #
-# Usage: plot.sh FILE.svg    from the root of the tree, after make bench-infer (which builds the program)
+# Usage: plot.sh CURVE.txt FILE.svg    CURVE.txt: what bench_infer --curve printed
 
 set -euo pipefail
-out=${1:?Usage: plot.sh FILE.svg}
-data=$(mktemp)
-trap 'rm -f "$data"' EXIT
-OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 taskset -c $(($(nproc) - 1)) \
-	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE build/tests/bench/infer/bench_infer --curve |
-	sed -nE 's/^LinnOS 31-256-2 +([0-9]+) +([0-9.]+) +([0-9.]+) +([0-9.]+) +([0-9.]+) .*/\1 \2 \3 \4 \5/p' >"$data"
-gnuplot <<END
-set terminal svg size 760,420 font "sans,13" background "white"
-set output "$out"
-set logscale xy
-set xrange [0.8:1300]
-set xtics (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-set xlabel "rows in a batch, LinnOS 31-256-2, one core"
-set ylabel "microseconds a row"
-set key top right
-set grid ytics lc rgb "#dddddd"
-plot "$data" using 1:(\$2/\$1) with linespoints lw 2 title "semantos", \
-	"" using 1:(\$3/\$1) with linespoints title "semantos, float32 only", \
-	"" using 1:(\$4/\$1) with linespoints title "OpenBLAS", \
-	"" using 1:(\$5/\$1) with linespoints title "oneDNN"
-END
+curve=${1:?Usage: plot.sh CURVE.txt FILE.svg}
+out=${2:?Usage: plot.sh CURVE.txt FILE.svg}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mapfile -t models < <(cut -d';' -f1 "$curve" | awk '!seen[$0]++')
+names=(semantos "semantos, float32" OpenBLAS oneDNN onnxruntime torch FAISS)
+{
+	echo 'set terminal svg size 980,980 font "sans,12" background "white"'
+	echo "set output '$out'"
+	echo 'set multiplot layout 3,2'
+	echo 'set logscale xy; set format y "%g"; set datafile separator ";"; set datafile missing "NaN"'
+	echo 'set xtics (1, 4, 16, 64, 256, 1024); set xrange [0.8:1300]'
+	echo 'set grid ytics lc rgb "#dddddd"; set key top right samplen 2 font "sans,10"'
+	for i in "${!models[@]}"; do
+		grep -F "${models[i]};" "$curve" >"$work/$i"
+		echo "set title '${models[i]}'; set ylabel 'microseconds a row'; set xlabel 'rows in a batch, one core'"
+		plot=
+		for c in "${!names[@]}"; do
+			# a contender that took no part has no line
+			cut -d';' -f$((c + 3)) "$work/$i" | grep -qv NaN || continue
+			plot+="${plot:+, }'$work/$i' using 2:(\$$((c + 3))/\$2) with linespoints lt $((c + 1)) lw $((c ? 1 : 3)) title '${names[c]}'"
+		done
+		echo "plot $plot"
+	done
+	echo 'unset multiplot'
+} | gnuplot

@@ -16,11 +16,10 @@ param=/sys/module/semantos_testdev/parameters
 mb=3
 length=$(((mb - 1) * 2048))
 spec="fixed:fast_us=20,write_us=20,jitter_pct=0,mb=$mb,cache=1"
-node() { rm -f "/dev/mapper/$1"; ln -s "/dev/dm-$(dmsetup info -c --noheadings -o minor "$1")" "/dev/mapper/$1"; }
-letters() { dmsetup status "$1" | cut -d' ' -f6; }
+node() { ln -s "/dev/dm-$(dmsetup info -c --noheadings -o minor "$1")" "/dev/mapper/$1"; }
 equal() { # volume: until its legs are
 	n=300
-	until [ "$(letters "$1")" = AA ] && [ "$(dmsetup status "$1" | cut -d' ' -f7)" = "$((length / 64))/$((length / 64))" ]; do
+	until dmsetup status "$1" | grep -q " AA $((length / 64))/$((length / 64)) "; do
 		n=$((n - 1))
 		[ $n -gt 0 ] || return 1
 		sleep 0.05
@@ -62,7 +61,7 @@ while [ $point -lt "$points" ]; do
 	echo "$spec,store=4" >$param/add || fail "the image of leg 1 cannot be used"
 	dmsetup create c --table "0 $length semantos 1 2 /dev/semtest2 0 /dev/semtest3 0 2 region_sectors 64" ||
 		fail "the legs are refused after a crash"
-	node c
+	[ -e /dev/mapper/c ] || node c # it gets the same number each time
 	# What it found, in its own words; by now it may be mended.
 	case $(dmesg | grep 'generation .* legs in sync' | tail -n 1) in
 	*" 1 of 2 legs"*) behind=$((behind + 1)) ;;
@@ -74,8 +73,7 @@ while [ $point -lt "$points" ]; do
 	equal c || fail "the legs do not come to be equal after the crash"
 	check c "when the legs are equal again"
 	dmsetup remove c
-	for leg in 2 3; do dd if=/dev/semtest$leg bs=1M skip=1 iflag=direct 2>/dev/null | md5sum >/tmp/sum$leg; done
-	cmp -s /tmp/sum2 /tmp/sum3 || fail "the legs differ though they are said to be in sync"
+	cmp -s /dev/semtest2 /dev/semtest3 1048576 1048576 || fail "the legs differ though they are said to be in sync"
 	echo 2 >$param/remove
 	echo 3 >$param/remove
 done

@@ -60,6 +60,13 @@ static struct replica_copy *free_copy(struct replica *r)
 	return NULL;
 }
 
+/* Give a region back that was picked but has nowhere to go any more; the worker then lets its writes go on. */
+static void not_copied(struct replica *r, struct dm_region *region)
+{
+	set_bit(REPLICA_COPIED, &r->flags);
+	dm_rh_recovery_end(region, 0); /* wakes the worker */
+}
+
 static void copy_region(struct replica *r, struct dm_region *region)
 {
 	struct replica_copy *copy = free_copy(r);
@@ -69,7 +76,7 @@ static void copy_region(struct replica *r, struct dm_region *region)
 	unsigned int turn, leg, n = 0;
 
 	if (WARN_ON_ONCE(!copy)) {
-		dm_rh_recovery_end(region, 0);
+		not_copied(r, region);
 		return;
 	}
 	turn = (unsigned int)atomic_read(&r->copy_turn) % hweight_long(r->sync_legs);
@@ -78,7 +85,7 @@ static void copy_region(struct replica *r, struct dm_region *region)
 	copy->source = leg;
 	copy->targets = r->active_legs & ~BIT(leg);
 	if (!copy->targets) {
-		dm_rh_recovery_end(region, 0);
+		not_copied(r, region);
 		return;
 	}
 	copy->region = region;

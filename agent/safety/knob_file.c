@@ -109,10 +109,16 @@ int knob_file_read(const struct knob *knob, char value[RECORD_VALUE_MAX])
 int knob_file_write(const struct knob *knob, const char *value)
 {
 	char line[RECORD_VALUE_MAX + 1];
-	size_t len = strlen(value) + 1;
+	int64_t number;
+	size_t len;
 	ssize_t n;
 
-	snprintf(line, sizeof(line), "%s\n", value);
+	/* many files take 010 for eight, and 0x10 only some */
+	if (knob->def->type != KNOB_CHOICE && knob_number(value, &number))
+		snprintf(line, sizeof(line), "%lld\n", (long long)number);
+	else
+		snprintf(line, sizeof(line), "%s\n", value);
+	len = strlen(line);
 	do {
 		n = pwrite(knob->fd, line, len, 0);
 	} while (n < 0 && errno == EINTR);

@@ -112,6 +112,11 @@ static void test_read_write(void **state)
 	assert_int_equal(knob_write(&knob, "5"), 0);
 	assert_int_equal(knob_read(&knob, value), 0);
 	assert_string_equal(value, "5");
+	/* ten to us, eight to the kernel: what is written says ten to both */
+	assert_int_equal(knob_write(&knob, "010"), 0);
+	assert_int_equal(knob_read(&knob, value), 0);
+	assert_string_equal(value, "10");
+	assert_int_equal(knob_write(&knob, "5"), 0);
 	knob_close(&knob);
 	knob_close(&knob);
 	assert_true(file_is(root, "proc/sys/vm/swappiness", "5"));

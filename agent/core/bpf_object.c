@@ -300,19 +300,35 @@ static int policy_tables(struct bpf_policy *policy, char *error, size_t error_le
 	return 0;
 }
 
+static const char *const pins[] = { "verdicts", "slots", "policy", "trial", "counters", "history" };
+#define N_PINS (sizeof(pins) / sizeof(pins[0]))
+
+/* By name: reading a folder takes memory, and there may be none. */
+static void policy_unpin(const struct bpf_policy *policy)
+{
+	char path[PATH_MAX];
+
+	if (!policy->pin_dir[0])
+		return;
+	for (size_t i = 0; i < N_PINS; i++) {
+		snprintf(path, sizeof(path), "%.*s/%s", PATH_MAX - 32, policy->pin_dir, pins[i]);
+		unlink(path);
+	}
+	if (rmdir(policy->pin_dir) && errno == ENOTEMPTY)
+		remove_dir(policy->pin_dir, 0);
+}
+
 static int policy_pin(struct bpf_policy *policy, char *error, size_t error_len)
 {
-	static const char *const names[] = { "verdicts", "slots", "policy", "trial", "counters",
-		"history" };
 	char path[PATH_MAX];
 	int err;
 
 	if (mkdir(policy->pin_dir, 0755) && errno != EEXIST)
 		goto failed;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		int fd = bpf_object__find_map_fd_by_name(policy->object, names[i]);
+	for (size_t i = 0; i < N_PINS; i++) {
+		int fd = bpf_object__find_map_fd_by_name(policy->object, pins[i]);
 
-		snprintf(path, sizeof(path), "%.*s/%s", PATH_MAX - 32, policy->pin_dir, names[i]);
+		snprintf(path, sizeof(path), "%.*s/%s", PATH_MAX - 32, policy->pin_dir, pins[i]);
 		unlink(path);
 		if (fd < 0 || bpf_obj_pin(fd, path))
 			goto failed;
@@ -441,8 +457,7 @@ void bpf_policy_detach(struct bpf_policy *policy)
 void bpf_policy_close(struct bpf_policy *policy)
 {
 	bpf_policy_detach(policy);
-	if (policy->pin_dir[0])
-		remove_dir(policy->pin_dir, 0);
+	policy_unpin(policy);
 	unmap_table(policy->verdicts, sizeof(struct semantos_verdict_row), SEMANTOS_MAX_SLOTS);
 	unmap_table(policy->slots, sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS);
 	unmap_table(policy->policy, sizeof(struct semantos_policy), 1);

@@ -15,12 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STEPS_BEGIN_CALL 0x5e3a /* no system call has this number: the mark of steps_begin() */
+#define STEPS_END_CALL 0x5e3b /* no system call has this number: the mark of steps_end() */
+#define STEPS_BEGIN_SIGNAL SIGURG /* the mark of steps_begin(); ignored where nobody traces */
 #define STEPS_MAX 100000
 
 enum step_action { STEP_GO_ON, STEP_KILL, STEP_FAIL };
@@ -39,22 +41,28 @@ typedef enum step_action step_fn(void *ctx, struct step *step);
 /* Of a coverage build: write the counts, which _exit() does not. */
 void __gcov_dump(void) __attribute__((weak));
 
-/* In the child: count from here. */
+/* In the child: count from here. Until then it is not stopped. */
 static inline void steps_begin(void)
 {
-	syscall(STEPS_BEGIN_CALL);
+	syscall(SYS_tgkill, getpid(), gettid(), STEPS_BEGIN_SIGNAL);
+}
+
+/* In the child: what is to happen undisturbed comes after this. The test sees the call and leaves it be. */
+static inline void steps_end(void)
+{
+	syscall(STEPS_END_CALL);
 }
 
 /*
  * fn runs in the child; its value is the exit status. Returned: the status of waitpid(), *steps the stops counted.
- * A killed child has WIFSIGNALED.
+ * A killed child has WIFSIGNALED. step NULL: nothing is stopped or counted.
  */
 static inline int steps_run(int (*fn)(void *arg), void *arg, step_fn *step, void *ctx, long *steps)
 {
 	pid_t pid = fork();
 	struct user_regs_struct regs;
 	struct step at = { 0 };
-	bool counting = false, before = true, failing = false;
+	bool counting = false, before = true, failing = false; /* counting: begun */
 	int status;
 
 	if (pid < 0) {
@@ -80,19 +88,16 @@ static inline int steps_run(int (*fn)(void *arg), void *arg, step_fn *step, void
 	for (int signal_ = 0;; signal_ = 0) {
 		enum step_action action = STEP_GO_ON;
 
-		ptrace(PTRACE_SYSCALL, pid, NULL, signal_);
+		ptrace(counting ? PTRACE_SYSCALL : PTRACE_CONT, pid, NULL, signal_);
 		if (waitpid(pid, &status, 0) < 0 || WIFEXITED(status) || WIFSIGNALED(status))
 			break;
 		if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {
 			signal_ = WSTOPSIG(status);
+			/* it comes as the call that sent it returns: the next stop is before a call */
+			counting |= signal_ == STEPS_BEGIN_SIGNAL && step;
 			continue;
 		}
 		ptrace(PTRACE_GETREGS, pid, NULL, &regs);
-		if (regs.orig_rax == STEPS_BEGIN_CALL || !counting) {
-			counting |= regs.orig_rax == STEPS_BEGIN_CALL && !before;
-			before = !before;
-			continue;
-		}
 		if (failing) {
 			/* the call was replaced by one that does not exist: give it its result */
 			regs.rax = (unsigned long long)-(long long)at.fail_with;
@@ -102,8 +107,7 @@ static inline int steps_run(int (*fn)(void *arg), void *arg, step_fn *step, void
 		at.before = before;
 		if (before)
 			at.call = (long)regs.orig_rax, at.fd = (int)regs.rdi;
-		if (step)
-			action = step(ctx, &at);
+		action = step(ctx, &at);
 		at.n++;
 		before = !before;
 		if (action == STEP_KILL)
@@ -120,6 +124,20 @@ static inline int steps_run(int (*fn)(void *arg), void *arg, step_fn *step, void
 	}
 	*steps = at.n;
 	return status;
+}
+
+/* Does this call go to the file of that path below dir? Links on the way do not matter. */
+static inline bool step_to(const struct step *step, const char *dir, const char *file)
+{
+	char path[512];
+	struct stat here, there;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", step->pid, step->fd);
+	if (stat(path, &here) < 0)
+		return false;
+	snprintf(path, sizeof(path), "%s/%s", dir, file);
+	return stat(path, &there) == 0 && here.st_dev == there.st_dev &&
+	       here.st_ino == there.st_ino;
 }
 
 /* Does this call go to a file whose path ends so? */

@@ -3,7 +3,8 @@
  * test_safety_race.c - somebody else writes the same knob between any two system calls of ours: their value stays.
  *
  * Interleavings are enumerated: one foreign write at every stop of apply, rollback and recovery, then two at every
- * pair of stops, 1,000 in all (each pair there is with SEMANTOS_SOAK=1). The one exception is the window that
+ * pair of stops, 1,000 in all (each pair there is with SEMANTOS_SOAK=1; on the settings of an emulated machine,
+ * SEMANTOS_REAL_KNOBS, without it only one write at every stop). The one exception is the window that
  * agent/safety/undo.h states: a foreign write that falls between our compare and the write that follows it is lost.
  * How many fell there is printed, and checked to be no more than the stops between those two calls.
  *
@@ -62,7 +63,8 @@ static enum step_action interfere(void *ctx, struct step *step)
 {
 	struct foreign *who = ctx;
 	bool now = step->n == who->at[0] || step->n == who->at[1];
-	bool our_write = step->before && step->call == SYS_pwrite64 && step_on(step, who->file);
+	bool our_write =
+		step->before && step->call == SYS_pwrite64 && step_to(step, f.root, who->file);
 
 	if (our_write && who->after_read)
 		who->in_window = true;
@@ -70,9 +72,10 @@ static enum step_action interfere(void *ctx, struct step *step)
 		who->after_read = false;
 	if (!now)
 		return STEP_GO_ON;
-	who->last = step->n == who->at[1] ? "088" : "077";
+	who->last = step->n == who->at[1] ? "088" : "076";
 	file_put(f.root, who->file, who->last);
-	who->after_read = !step->before && step->call == SYS_pread64 && step_on(step, who->file);
+	who->after_read =
+		!step->before && step->call == SYS_pread64 && step_to(step, f.root, who->file);
 	who->in_window = our_write;
 	return STEP_GO_ON;
 }
@@ -109,7 +112,7 @@ static bool one(enum operation op, struct foreign *who, long *steps)
 		fail_msg("%s: %s", names[op], error.text);
 	/* what we restore is what the change found, which may be the first foreign value */
 	if (!file_is(f.root, who->file, who->in_window ? original : who->last) &&
-		!(who->in_window && who->at[1] >= 0 && file_is(f.root, who->file, "077")))
+		!(who->in_window && who->at[1] >= 0 && file_is(f.root, who->file, "076")))
 		fail_msg("%s: foreign writes at stops %ld and %ld, %s", names[op], who->at[0],
 			who->at[1], who->in_window ? "in the window" : "outside the window");
 	assert_true(file_is(f.root, swappiness ? READ_AHEAD_FILE : SWAPPINESS_FILE,
@@ -123,7 +126,8 @@ static void test_race(void **state)
 {
 	static const char *const files[] = { SWAPPINESS_FILE, READ_AHEAD_FILE };
 	long done = 0, lost = 0, stops[N_OPERATIONS], lost_alone[N_OPERATIONS] = { 0 };
-	bool all = getenv("SEMANTOS_SOAK") != NULL;
+	bool all = getenv("SEMANTOS_SOAK") != NULL, few = f.real && !all;
+	long wanted = few ? 0 : INTERLEAVINGS;
 
 	(void)state;
 	for (enum operation op = APPLY; op < N_OPERATIONS; op++) {
@@ -131,7 +135,7 @@ static void test_race(void **state)
 
 		begin_anew(op);
 		assert_int_equal(steps_run(operate, &op, interfere, &none, &stops[op]), 0);
-		for (size_t k = 0; k < 2; k++) {
+		for (size_t k = 0; k < (few ? 1 : 2); k++) {
 			for (long n = 0; n < stops[op]; n++) {
 				struct foreign who = { .at = { n, -1 }, .file = files[k] };
 				long steps;
@@ -141,10 +145,10 @@ static void test_race(void **state)
 			}
 		}
 		/* each knob is compared and written once: two stops lie between */
-		assert_in_range(lost_alone[op], 2, 4);
+		assert_in_range(lost_alone[op], few ? 1 : 2, few ? 2 : 4);
 		lost += lost_alone[op];
 	}
-	for (long distance = 1, more = 1; more && (all || done < INTERLEAVINGS); distance++) {
+	for (long distance = 1, more = 1; more && (all || done < wanted); distance++) {
 		more = 0;
 		for (enum operation op = APPLY; op < N_OPERATIONS; op++) {
 			for (long n = 0; n + distance < stops[op]; n++) {
@@ -152,7 +156,7 @@ static void test_race(void **state)
 					.file = files[n % 2] };
 				long steps;
 
-				if (!all && done >= INTERLEAVINGS)
+				if (!all && done >= wanted)
 					break;
 				lost += one(op, &who, &steps);
 				more = ++done;
@@ -163,7 +167,7 @@ static void test_race(void **state)
 		"%ld interleavings, %ld of them in the stated window, the foreign value stood in "
 		"all others\n",
 		done, lost);
-	assert_true(done >= INTERLEAVINGS);
+	assert_true(done > 0 && done >= wanted);
 }
 
 static int setup(void **state)
@@ -177,13 +181,15 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	dir_remove(f.root);
+	fake_unmake(&f);
 	return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_race) };
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

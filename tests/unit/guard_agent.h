@@ -37,11 +37,7 @@ static void nap(unsigned int ms)
 
 static bool reads(const char *file, const char *text)
 {
-	char *got = file_read(f.root, file, NULL);
-	bool same = strncmp(got, text, strlen(text)) == 0;
-
-	free(got);
-	return same;
+	return file_reads(f.root, file, text);
 }
 
 /* Processes this one started. */

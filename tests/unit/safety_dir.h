@@ -58,16 +58,23 @@ static inline void file_write(const char *dir, const char *name, const void *byt
 	close(fd);
 }
 
+/* To the kernel a number with a leading zero is octal, so on the machine itself (dir "") such zeros are left out. */
 static inline void file_put(const char *dir, const char *name, const char *text)
 {
+	if (!dir[0]) {
+		while (text[0] == '0' && text[1] >= '0' && text[1] <= '9')
+			text++;
+	}
 	file_write(dir, name, text, strlen(text));
 }
 
-/* malloc'ed, with a NUL after its *n bytes. */
+/* malloc'ed, with a NUL after its *n bytes. Files of the kernel do not know their size, so it is a guess. */
 static inline char *file_read(const char *dir, const char *name, size_t *n)
 {
 	char path[512], *bytes;
+	size_t size, used = 0;
 	struct stat st;
+	ssize_t got;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
@@ -76,25 +83,49 @@ static inline char *file_read(const char *dir, const char *name, size_t *n)
 		perror(path);
 		exit(1);
 	}
-	bytes = calloc(1, (size_t)st.st_size + 1);
-	if (!bytes || read(fd, bytes, (size_t)st.st_size) != st.st_size) {
+	size = (size_t)st.st_size + 4096;
+	bytes = calloc(1, size + 1);
+	while (bytes && (got = read(fd, bytes + used, size - used)) > 0)
+		used += (size_t)got;
+	if (!bytes || got < 0) {
 		perror(path);
 		exit(1);
 	}
 	close(fd);
 	if (n)
-		*n = (size_t)st.st_size;
+		*n = used;
 	return bytes;
 }
 
+/* Is the first line this text? Of numbers it is enough that they are equal, as it is to the kernel. */
+static inline int text_is(const char *got, const char *text)
+{
+	size_t n = strcspn(got, "\n");
+	char *end, *want_end;
+	long long value = strtoll(got, &end, 10), want = strtoll(text, &want_end, 10);
+
+	return (n == strlen(text) && memcmp(got, text, n) == 0) ||
+	       (n > 0 && end == got + n && text[0] && !*want_end && value == want);
+}
+
+static inline int file_reads(const char *dir, const char *name, const char *text)
+{
+	char *got = file_read(dir, name, NULL);
+	int same = text_is(got, text);
+
+	free(got);
+	return same;
+}
+
+/* The same, for what must be so: if not it is said. */
 static inline int file_is(const char *dir, const char *name, const char *text)
 {
 	char *got = file_read(dir, name, NULL);
-	size_t n = strcspn(got, "\n");
-	int same = n == strlen(text) && memcmp(got, text, n) == 0;
+	int same = text_is(got, text);
 
 	if (!same)
-		fprintf(stderr, "%s reads \"%.*s\", not \"%s\"\n", name, (int)n, got, text);
+		fprintf(stderr, "%s reads \"%.*s\", not \"%s\"\n", name, (int)strcspn(got, "\n"),
+			got, text);
 	free(got);
 	return same;
 }

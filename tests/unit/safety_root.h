@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * safety_root.h - a fake root with the knobs the tests of agent/safety change, a clock they set, and one way to open.
+ * safety_root.h - the knobs the tests of agent/safety change, a clock they set, and one way to open.
  *
- * The values of one knob have one length where a test stops a program between two of its system calls. One thread.
+ * The knobs are files of a fake root, or with SEMANTOS_REAL_KNOBS=1 those of the machine, which must then be one of the
+ * lab: the root is "" there, and the kernel has its say. The values of one knob have one length where a test stops a
+ * program between two of its system calls. One thread.
  */
 #ifndef TESTS_SAFETY_ROOT_H
 #define TESTS_SAFETY_ROOT_H
@@ -23,7 +25,9 @@
 #define DIRTY_RATIO_FILE "proc/sys/vm/dirty_ratio"
 
 struct fake {
-	char root[64], dir[80];
+	char root[64], dir[80]; /* dir is of the journal */
+	char scratch[64]; /* all that the test makes */
+	bool real;
 	uint64_t boot_ns, real_ns;
 	struct safety_clock clock;
 	struct safety_options options;
@@ -46,18 +50,27 @@ static inline void fake_sentence(void *ctx, enum log_level level, const char *se
 
 static inline void fake_reset_knobs(const struct fake *f)
 {
-	file_put(f->root, "proc/sys/kernel/random/boot_id", BOOT_1);
 	file_put(f->root, SWAPPINESS_FILE, "060\n");
 	file_put(f->root, READ_AHEAD_FILE, "128\n");
 	file_put(f->root, DIRTY_RATIO_FILE, "20\n");
-	file_put(f->root, DIRTY_BYTES_FILE, "0\n");
+	/* the kernel does this by itself */
+	if (!f->real)
+		file_put(f->root, DIRTY_BYTES_FILE, "0\n");
 }
 
 static inline void fake_make(struct fake *f)
 {
 	memset(f, 0, sizeof(*f));
-	dir_make(f->root);
-	snprintf(f->dir, sizeof(f->dir), "%s/journal.d", f->root);
+	f->real = getenv("SEMANTOS_REAL_KNOBS") != NULL;
+	if (f->real && access("/tests/list", F_OK)) {
+		printf("skipped: real settings are changed in the lab only\n");
+		exit(77);
+	}
+	dir_make(f->scratch);
+	snprintf(f->root, sizeof(f->root), "%s", f->real ? "" : f->scratch);
+	snprintf(f->dir, sizeof(f->dir), "%s/journal.d", f->scratch);
+	if (!f->real)
+		file_put(f->root, "proc/sys/kernel/random/boot_id", BOOT_1);
 	fake_reset_knobs(f);
 	f->boot_ns = 1000000000000ULL;
 	f->real_ns = 1700000000000000000ULL;
@@ -66,6 +79,12 @@ static inline void fake_make(struct fake *f)
 		.dir = f->dir, .root = f->root, .clock = &f->clock, .no_keeper_needed = true
 	};
 	log_set_sink(fake_sentence, NULL);
+}
+
+static inline void fake_unmake(const struct fake *f)
+{
+	fake_reset_knobs(f);
+	dir_remove(f->scratch);
 }
 
 static inline int change_one(struct safety *s, const char *owner, enum change_mode mode,

@@ -26,7 +26,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	dir_remove(f.root);
+	fake_unmake(&f);
 	return 0;
 }
 

@@ -29,7 +29,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	safety_close(s, SAFETY_STOP);
-	dir_remove(f.root);
+	fake_unmake(&f);
 	return 0;
 }
 

@@ -25,9 +25,10 @@
 #include <time.h>
 #include "agent/core/guard.h"
 #include "agent/safety/keeper.h"
+#include "tests/fault/spread.h"
 #include "tests/unit/guard_agent.h"
 
-#define ROUNDS (getenv("SEMANTOS_SOAK") ? 100 : 5)
+#define ROUNDS (getenv("SEMANTOS_SOAK") ? 1000 : 5)
 #define UNDONE_MS 1000
 #define WAIT_MS 10000
 
@@ -95,9 +96,10 @@ static void reap_all(void)
 
 static void many(const char *what, void (*harm)(pid_t pid))
 {
-	uint64_t longest = 0;
+	static struct spread spread;
 	int rounds = ROUNDS;
 
+	spread.n = 0;
 	for (int i = 0; i < rounds; i++) {
 		pid_t pid = start_and_apply();
 		uint64_t took;
@@ -105,7 +107,7 @@ static void many(const char *what, void (*harm)(pid_t pid))
 		nap((unsigned int)(i * 37 % 250));
 		harm(pid);
 		took = until_undone(now_ms());
-		longest = took > longest ? took : longest;
+		spread_add(&spread, took);
 		kill(pid, SIGCONT);
 		kill(pid, SIGKILL);
 		reap_all();
@@ -113,8 +115,9 @@ static void many(const char *what, void (*harm)(pid_t pid))
 		assert_true(reads(SWAPPINESS_FILE, "060"));
 		dir_remove(f.dir);
 	}
-	printf("%s: undone %d of %d times, after %llu ms at most\n", what, rounds, rounds,
-		(unsigned long long)longest);
+	printf("%s: undone %d of %d times, after p50 %llu, p99 %llu, at most %llu ms\n", what,
+		rounds, rounds, spread_at(&spread, 50), spread_at(&spread, 99),
+		spread_at(&spread, 100));
 }
 
 static void harm_kill(pid_t pid)
@@ -230,7 +233,7 @@ static void third_partys_value_is_left_alone(void **state)
 	pid_t pid = start_and_apply();
 
 	(void)state;
-	file_put(f.root, SWAPPINESS_FILE, "033\n");
+	file_put(f.root, SWAPPINESS_FILE, "033");
 	kill(pid, SIGKILL);
 	reap_all();
 	assert_true(reads(SWAPPINESS_FILE, "033"));
@@ -391,6 +394,6 @@ int main(int argc, char **argv)
 		setpriority(PRIO_PROCESS, 0, -20);
 	fake_make(&f);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	dir_remove(f.root);
+	fake_unmake(&f);
 	return failed;
 }

@@ -47,6 +47,9 @@ static int take_lock(struct journal *j, uint32_t wait_ms, struct safety_error *e
 	uint64_t left_ns = (uint64_t)wait_ms * 1000000;
 
 	j->lock_fd = openat(j->dir_fd, LOCK_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	/* what is in force must be undone on a read-only disk too */
+	if (j->lock_fd < 0 && errno == EROFS)
+		j->lock_fd = openat(j->dir_fd, LOCK_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (j->lock_fd < 0)
 		return fail(error, -errno, "the journal cannot be locked");
 	while (flock(j->lock_fd, LOCK_EX | LOCK_NB) < 0) {
@@ -271,7 +274,7 @@ static void find_segment(struct journal *j)
 	closedir(dir);
 }
 
-/* The segment exists and was replayed: from here on it is ours to write. */
+/* The segment exists and was replayed: from here on it is ours to write, unless its disk has turned read-only. */
 static int adopt(struct journal *j, const struct journal_scan *scan, struct safety_error *error)
 {
 	struct stat st;
@@ -280,11 +283,16 @@ static int adopt(struct journal *j, const struct journal_scan *scan, struct safe
 	j->seq = scan->last_seq;
 	j->segment = scan->segment;
 	memcpy(j->last, scan->last, SHA256_BYTES);
+	j->broken = 0;
 	j->fd = openat(j->dir_fd, JOURNAL_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (j->fd < 0 && errno == EROFS) {
+		j->broken = -EROFS;
+		j->fd = openat(j->dir_fd, JOURNAL_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	}
 	if (j->fd < 0 || fstat(j->fd, &st) < 0)
 		return fail(error, -errno, "the journal cannot be written");
 	/* of a silent owner, who may be about to write the rest; a new segment follows */
-	if (!scan->torn || j->lock_fd < 0)
+	if (!scan->torn || j->lock_fd < 0 || j->broken)
 		return 0;
 	j->cut_bytes = (size_t)st.st_size - scan->good_bytes;
 	if (ftruncate(j->fd, (off_t)j->end) < 0 || fsync(j->fd) < 0)
@@ -421,15 +429,14 @@ int journal_reload(struct journal *j, journal_visit *visit, void *ctx, struct sa
 	if (j->fd >= 0)
 		close(j->fd);
 	j->fd = -1;
-	j->broken = -EBADF;
 	if (!err)
 		err = adopt(j, &scan, error);
 	/* taken over once more in between: the next call begins anew */
 	if (!err && (fstat(settled, &before) < 0 || fstat(j->fd, &after) < 0 ||
 			    !same_file(&before, &after)))
 		err = fail(error, -EBUSY, "the keeper took the journal over again");
-	if (!err)
-		j->broken = 0;
+	if (err)
+		j->broken = -EBADF;
 	close(settled);
 	return err;
 }

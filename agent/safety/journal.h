@@ -49,7 +49,8 @@ struct journal_options {
 
 /*
  * Replay everything into `visit` (may be NULL). 0; -EBUSY: another owner; -ENOENT (READ); -EBADMSG: damaged;
- * -EPROTO: of another version; -EROFS, -ENOSPC… *out is the caller's to close, and NULL after an error.
+ * -EPROTO: of another version; -EROFS, -ENOSPC… *out is the caller's to close, and NULL after an error. A journal on a
+ * disk that has turned read-only opens all the same, but takes no record: what it lists can be undone.
  */
 int journal_open(struct journal **out, const struct journal_options *options, journal_visit *visit,
 	void *ctx, struct safety_error *error);

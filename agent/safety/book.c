@@ -20,6 +20,7 @@ void book_clear(struct book *book)
 	for (size_t i = 0; i < book->n_changes; i++)
 		free(book->change[i]);
 	free(book->change);
+	free(book->spare);
 	memset(book, 0, sizeof(*book));
 }
 
@@ -62,18 +63,11 @@ static void forget_oldest_ended(struct book *book)
 	book->n_changes--;
 }
 
-static int add_change(struct book *book, const struct change *change)
+/* Memory for one change more, which must not be one too many. */
+static int reserve_change(struct book *book, const struct change *change)
 {
-	struct change *known = book_find(book, change->id), *copy;
-
-	if (known) {
-		*known = *change;
-		return 0;
-	}
 	if (change_open(change) && book_open(book) == BOOK_OPEN_MAX)
 		return -EOVERFLOW;
-	if (book->n_changes - book_open(book) >= BOOK_ENDED_MAX)
-		forget_oldest_ended(book);
 	if (book->n_changes == book->room) {
 		size_t room = book->room ? 2 * book->room : 16;
 		struct change **more = realloc(book->change, room * sizeof(struct change *));
@@ -83,11 +77,28 @@ static int add_change(struct book *book, const struct change *change)
 		book->change = more;
 		book->room = room;
 	}
-	copy = malloc(sizeof(*copy));
-	if (!copy)
-		return -ENOMEM;
-	*copy = *change;
-	book->change[book->n_changes++] = copy;
+	if (!book->spare)
+		book->spare = malloc(sizeof(*book->spare));
+	return book->spare ? 0 : -ENOMEM;
+}
+
+static int add_change(struct book *book, const struct change *change)
+{
+	struct change *known = book_find(book, change->id);
+	int err;
+
+	if (known) {
+		*known = *change;
+		return 0;
+	}
+	err = reserve_change(book, change);
+	if (err)
+		return err;
+	if (book->n_changes - book_open(book) >= BOOK_ENDED_MAX)
+		forget_oldest_ended(book);
+	*book->spare = *change;
+	book->change[book->n_changes++] = book->spare;
+	book->spare = NULL;
 	return 0;
 }
 
@@ -125,6 +136,26 @@ static int set_quarantine(struct book *book, const struct record *record)
 	book->quarantine[i] = *quarantine;
 	book->quarantine_stamp[i] = record->stamp;
 	book->n_quarantine += i == book->n_quarantine;
+	return 0;
+}
+
+static bool has_quarantine(const struct book *book, const char *policy)
+{
+	for (size_t i = 0; i < book->n_quarantine; i++) {
+		if (strcmp(book->quarantine[i].policy, policy) == 0)
+			return true;
+	}
+	return false;
+}
+
+int book_reserve(struct book *book, const struct record *record)
+{
+	if (record->kind == RECORD_CHANGE && !book_find(book, record->change.id))
+		return reserve_change(book, &record->change);
+	if (record->kind == RECORD_QUARANTINE && record->quarantine.on &&
+		book->n_quarantine == BOOK_QUARANTINE_MAX &&
+		!has_quarantine(book, record->quarantine.policy))
+		return -EOVERFLOW;
 	return 0;
 }
 

@@ -25,6 +25,7 @@ struct book_exit {
 struct book {
 	struct change **change; /* [n_changes], by age */
 	size_t n_changes, room;
+	struct change *spare; /* the next one's memory, or NULL */
 	struct book_exit exit[BOOK_EXITS_MAX]; /* [n_exits], by age */
 	size_t n_exits;
 	struct quarantine quarantine[BOOK_QUARANTINE_MAX]; /* [n_quarantine], all of them on */
@@ -40,6 +41,9 @@ void book_clear(struct book *book);
 
 /* Take in one record; a journal_visit with the book as ctx. 0, -ENOMEM, or -EOVERFLOW: too many at once. */
 int book_add(void *book, const struct record *record);
+
+/* Before the record is on the disk: after 0 book_add() of it cannot fail. -ENOMEM or -EOVERFLOW. */
+int book_reserve(struct book *book, const struct record *record);
 
 struct change *book_find(const struct book *book, uint64_t id); /* NULL: not known (any more) */
 size_t book_open(const struct book *book); /* number of open changes */

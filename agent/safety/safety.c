@@ -125,12 +125,15 @@ int safety_log_scratch(struct safety *s, enum record_kind kind, struct safety_er
 
 	s->scratch.kind = kind;
 	safety_stamp(s, &s->scratch.stamp);
-	err = journal_append(s->journal, &s->scratch, error);
-	if (err)
-		return err;
-	err = book_add(s->book, &s->scratch);
-	if (err)
+	/* first, so that nothing is on the disk that is not in the book */
+	err = book_reserve(s->book, &s->scratch);
+	if (err) {
 		safety_say(error, "there is no room left to remember more: %s", strerror(-err));
+		return err;
+	}
+	err = journal_append(s->journal, &s->scratch, error);
+	if (!err)
+		err = book_add(s->book, &s->scratch);
 	return err;
 }
 

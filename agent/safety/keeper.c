@@ -15,7 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 #include "agent/safety/safety_internal.h"
@@ -324,6 +326,10 @@ int keeper_main(int argc, char **argv)
 		return EXIT_CODE_USAGE;
 	}
 	prctl(PR_SET_NAME, KEEPER_NAME);
+	/* on a machine too busy or too short of memory for the agent to be heard, this is who must come to its turn */
+	if (setpriority(PRIO_PROCESS, 0, -20) < 0 || mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
+		log_debug(
+			"The keeper runs without priority or locked memory: %s.", strerror(errno));
 	/* a service manager that stops the agent signals us as well; the work begins only then */
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);

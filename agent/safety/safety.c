@@ -240,7 +240,8 @@ void safety_undo_abandoned(struct safety *s, const char *because, struct safety_
 
 		if (!change_open(change))
 			continue;
-		if (!safety_abandoned(s, change)) {
+		/* not ours to undo, unless that was done already and could not be recorded */
+		if (!safety_abandoned(s, change) && !change_is_back(change, s->root)) {
 			report->in_force++;
 		} else if (change_undo(change, s->root, s->boot_id, because, NULL)) {
 			report->failed++;

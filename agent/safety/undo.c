@@ -176,6 +176,23 @@ static size_t coupled(const struct change *change, size_t k)
 	return k;
 }
 
+bool change_is_back(const struct change *change, const char *root)
+{
+	for (size_t k = 0; k < change->n_knobs; k++) {
+		char live[RECORD_VALUE_MAX];
+		struct knob knob;
+		int err = knob_open(&knob, root, change->knob[k].name, false, NULL);
+
+		if (err)
+			return false;
+		err = knob_read(&knob, live);
+		knob_close(&knob);
+		if (err || !knob_same(live, change->knob[k].original))
+			return false;
+	}
+	return true;
+}
+
 int change_undo(struct change *change, const char *root, const char *boot_id, const char *because,
 	unsigned int *written)
 {

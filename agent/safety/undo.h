@@ -23,4 +23,7 @@
 int change_undo(struct change *change, const char *root, const char *boot_id, const char *because,
 	unsigned int *written);
 
+/* Do all its knobs read as before the change? Writes nothing; a knob that cannot be read says no. */
+bool change_is_back(const struct change *change, const char *root);
+
 #endif

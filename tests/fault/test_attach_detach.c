@@ -6,8 +6,6 @@
  * process, and all BPF maps, programs and links of the machine.
  * timeout: 900
  */
-#include <bpf/bpf.h>
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,40 +14,10 @@
 #include "agent/core/control.h"
 #include "agent/core/core.h"
 #include "agent/util/log.h"
+#include "tests/fault/census.h"
 #include "tests/fault/load.h"
 
 static char run_dir[64], state_dir[64], bpffs_dir[64];
-
-static int count_ids(int (*next)(__u32, __u32 *))
-{
-	__u32 id = 0;
-	int n = 0;
-
-	while (next(id, &id) == 0)
-		n++;
-	return n;
-}
-
-static int count_fds(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	int n = 0;
-
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-struct census {
-	int fds, maps, programs, links;
-};
-
-static struct census census(void)
-{
-	return (struct census){ count_fds(), count_ids(bpf_map_get_next_id),
-		count_ids(bpf_prog_get_next_id), count_ids(bpf_link_get_next_id) };
-}
 
 static void quiet(void *ctx, enum log_level level, const char *sentence)
 {
@@ -125,17 +93,8 @@ static void cycles_leak_nothing(void **state)
 	assert_int_equal(view.unaccounted, 0);
 	assert_int_equal(view.n_policies, 0);
 	control_view_free(&view);
-	/*
-	 * The kernel frees links, programs and maps a while after their last reference, and the agent holds the
-	 * descriptor of the run-time statistics for one second in ten.
-	 */
-	for (int wait = 0; wait < 100; wait++) {
-		after = census();
-		if (after.maps <= before.maps && after.programs <= before.programs &&
-			after.links <= before.links && after.fds <= before.fds)
-			break;
-		usleep(100000);
-	}
+	/* the agent also holds the descriptor of the run-time statistics for one second in ten */
+	census_settles(&before, &after);
 	printf("%d cycles under load (%llu reads, %llu events seen in one cycle of ten): fds %d -> "
 	       "%d, maps %d -> %d, "
 	       "programs %d -> %d, links %d -> %d\n",

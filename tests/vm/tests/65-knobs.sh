@@ -162,7 +162,7 @@ post=$(sed -n 's/^ExecStopPost=+//p' agent/install/semantos-agent.service.in | s
 [ -n "$post" ] || fail "the unit has no ExecStopPost"
 $post >/tmp/answer 2>&1 || fail "'$post' ended with $?"
 is $vm/dirty_expire_centisecs 3000 "$post"
-is $vm/dirty_background_ratio $background "$post"
+is $vm/dirty_background_ratio "$background" "$post"
 is $vm/swappiness 40 "$post leaves mode never"
 echo "NOTE agent and keeper killed: $post: $(tail -n 1 /tmp/answer)"
 ctl rollback "$never" || fail "mode never is not rolled back without an agent"

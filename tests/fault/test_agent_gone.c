@@ -215,26 +215,52 @@ static void told(const char *what, const struct spread *s)
 		(double)spread_at(s, 100) / 1e3);
 }
 
-static void no_verdict_outlives_the_agent(void **state)
+static int rounds(int few)
 {
-	int kills = getenv("SEMANTOS_SOAK") ? 1000 : 10,
-	    stops = getenv("SEMANTOS_SOAK") ? 1000 : 50;
-	static struct spread stopped, killed;
+	return getenv("SEMANTOS_SOAK") ? 1000 : few;
+}
+
+static void end(pid_t pid, struct tables *tables)
+{
+	kill(pid, SIGTERM);
+	waitpid(pid, NULL, 0);
+	assert_int_equal(live_verdicts(tables), 0);
+	unmap(tables);
+	assert_int_not_equal(access(bpffs_dir, F_OK), 0);
+}
+
+static void no_verdict_outlives_a_stopped_agent(void **state)
+{
+	static struct spread stopped;
 	struct tables tables;
-	uint64_t then;
-	pid_t pid;
+	pid_t pid = start_agent();
 
 	(void)state;
-	pid = start_agent();
 	assert_true(wait_live(&tables, true, pid));
-	for (int i = 0; i < stops; i++) {
+	for (int i = 0; i < rounds(50); i++) {
+		uint64_t then;
+
 		assert_true(wait_live(&tables, false, pid));
 		then = now_ns();
 		kill(pid, SIGSTOP);
 		gone_100ms_after(then, &tables, &stopped);
 		kill(pid, SIGCONT);
 	}
-	for (int i = 0; i < kills; i++) {
+	told("SIGSTOP", &stopped);
+	end(pid, &tables);
+}
+
+static void no_verdict_outlives_a_killed_agent(void **state)
+{
+	static struct spread killed;
+	struct tables tables;
+	pid_t pid = start_agent();
+
+	(void)state;
+	assert_true(wait_live(&tables, true, pid));
+	for (int i = 0; i < rounds(10); i++) {
+		uint64_t then;
+
 		assert_true(wait_live(&tables, false, pid));
 		then = now_ns();
 		kill(pid, SIGKILL);
@@ -243,16 +269,10 @@ static void no_verdict_outlives_the_agent(void **state)
 		waitpid(pid, NULL, 0);
 		/* The next agent removes what the dead one left pinned. */
 		pid = start_agent();
-		usleep(100000);
 		assert_true(wait_live(&tables, true, pid));
 	}
-	told("SIGSTOP", &stopped);
 	told("SIGKILL", &killed);
-	kill(pid, SIGTERM);
-	waitpid(pid, NULL, 0);
-	assert_int_equal(live_verdicts(&tables), 0);
-	unmap(&tables);
-	assert_int_not_equal(access(bpffs_dir, F_OK), 0);
+	end(pid, &tables);
 }
 
 static void time_namespace_makes_nothing_last_longer(void **state)
@@ -318,10 +338,11 @@ static void time_namespace_makes_nothing_last_longer(void **state)
 	unmap(&tables);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(no_verdict_outlives_the_agent),
+		cmocka_unit_test(no_verdict_outlives_a_stopped_agent),
+		cmocka_unit_test(no_verdict_outlives_a_killed_agent),
 		cmocka_unit_test(time_namespace_makes_nothing_last_longer),
 	};
 	struct load load;
@@ -341,6 +362,8 @@ int main(void)
 		return 77;
 	}
 	write_model(path);
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
 	load_stop(&load);
 	unlink(path);

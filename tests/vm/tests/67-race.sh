@@ -5,7 +5,7 @@
 # A third party writes the same setting of this kernel between any two system calls of apply, rollback and recovery: its
 # value stays, but for the window that is stated (every pair of writes with SEMANTOS_SOAK=1). Every system call of ours
 # fails once. The agent is killed and stopped, its keeper is, both are, with real settings in force.
-# needs: kernel:6.12 program:build/tests/fault/test_safety_race program:build/tests/fault/test_safety_keeper
+# needs: program:build/tests/fault/test_safety_race program:build/tests/fault/test_safety_keeper
 # needs: program:build/tests/fault/test_safety_fail
 # timeout: 240
 

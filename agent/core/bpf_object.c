@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include "agent/core/bpf_open.h"
 #include "agent/util/log.h"
 
 #define HISTORY_CPU_MAX_BYTES (32u << 20)
@@ -152,7 +153,7 @@ int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *b
 	memset(lease, 0, sizeof(*lease));
 	complaints_catch();
 	snprintf(path, sizeof(path), "%s/lease.bpf.o", directory);
-	lease->object = bpf_object__open_file(path, NULL);
+	lease->object = bpf_open(path);
 	if (!lease->object || bpf_object__load(lease->object)) {
 		err = -errno;
 		if (err == -ENOENT && access(path, F_OK))
@@ -352,7 +353,7 @@ int bpf_policy_open(struct bpf_policy *policy, const char *path, const char *nam
 
 	memset(policy, 0, sizeof(*policy));
 	complaints_catch();
-	policy->object = bpf_object__open_file(path, NULL);
+	policy->object = bpf_open(path);
 	if (!policy->object) {
 		err = -errno;
 		snprintf(error, error_len, "The BPF object %s cannot be opened: %s.", path,

@@ -266,7 +266,7 @@ static void sweep(enum operation op, enum nth_kind kind, int with)
 		done += hit;
 		errors += hit && reply.error;
 		if (!hit && reply.error)
-			fail_msg("%s: %s", names[op], reply.text);
+			fail_msg("%s, %ld, with nothing failing: %s", names[op], n, reply.text);
 		if (!census_settles(&before, &after))
 			fail_msg("%s, %s, %ld of %ld (call %ld, '%s'): fds %d -> %d, maps %d -> "
 				 "%d, programs %d -> %d, links %d -> %d",

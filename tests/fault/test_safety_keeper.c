@@ -22,6 +22,7 @@
 #include "tests/unit/safety_root.h"
 
 #define UNDONE_MS 1000
+#define STILL_MS 50 /* between two looks that are a millisecond apart */
 #define WAIT_MS 10000 /* when to give up looking */
 
 static struct fake f;
@@ -56,15 +57,24 @@ static bool reads(const char *file, const char *text)
 	return file_reads(f.root, file, text);
 }
 
+/* For how long this process, which has the highest priority, was kept from looking: the machine stood still. */
+static uint64_t stood_still;
+
 /* Milliseconds until both knobs read as at the beginning, WAIT_MS when they never do. */
 static uint64_t until_undone(uint64_t since)
 {
-	uint64_t looks = 0;
+	uint64_t before = now_ms(), now = before;
 
-	/* Looks of a ms: what a busy machine takes from us it takes from the keeper, and is not the keeper's delay. */
-	for (; looks < WAIT_MS && now_ms() - since < 6 * WAIT_MS; looks++) {
-		if (reads(SWAPPINESS_FILE, "060") && reads(READ_AHEAD_FILE, "128"))
-			return looks;
+	stood_still = 0;
+	while (now - since < WAIT_MS) {
+		bool undone = reads(SWAPPINESS_FILE, "060") && reads(READ_AHEAD_FILE, "128");
+
+		now = now_ms();
+		if (now - before > STILL_MS)
+			stood_still += now - before;
+		if (undone)
+			return now - since;
+		before = now;
 		nap(1);
 	}
 	return WAIT_MS;
@@ -152,12 +162,20 @@ static void reap_all(void)
 	fail_msg("a keeper does not end");
 }
 
-/* Undone within the second, every time. */
+/* Undone within the second, every time; a second in which the machine ran. */
+static void timed(struct spread *s, uint64_t took)
+{
+	if (took > UNDONE_MS / 2)
+		print_message("time %zu: %llu ms, of which the machine stood still for %llu\n",
+			s->n, (unsigned long long)took, (unsigned long long)stood_still);
+	spread_add(s, took);
+	assert_true(took - stood_still <= UNDONE_MS);
+}
+
 static void told(const char *what, const struct spread *s)
 {
 	print_message("%zu agents %s: undone after p50 %llu, p99 %llu, at most %llu ms\n", s->n,
 		what, spread_at(s, 50), spread_at(s, 99), spread_at(s, 100));
-	assert_true(spread_at(s, 100) <= UNDONE_MS);
 }
 
 static void check_log(void)
@@ -185,7 +203,7 @@ static void test_agent_killed(void **state)
 		since = now_ms();
 		kill(pid, SIGKILL);
 		took = until_undone(since);
-		spread_add(&spread, took);
+		timed(&spread, took);
 		reap_all();
 		check_log();
 	}
@@ -204,7 +222,7 @@ static void test_agent_stopped(void **state)
 
 		kill(pid, SIGSTOP);
 		took = until_undone(since);
-		spread_add(&spread, took);
+		timed(&spread, took);
 		if (i % 2) {
 			kill(pid, SIGKILL);
 			reap_all();

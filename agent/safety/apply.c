@@ -176,7 +176,7 @@ static int check_rate(struct apply *a)
 			BOOK_OPEN_MAX);
 		return -EAGAIN;
 	}
-	if (a->change->mode == CHANGE_AUTO && a->s->keeper_needed && !keeper_alive(&a->s->keeper)) {
+	if (a->change->mode == CHANGE_AUTO && a->s->keeper_needed && !keeper_ready(&a->s->keeper)) {
 		safety_say(a->error,
 			"there is no keeper that would undo the change if the agent died");
 		return -EAGAIN;

@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 #include "agent/safety/safety_internal.h"
@@ -335,6 +336,7 @@ int keeper_main(int argc, char **argv)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
+	send(k.fd, &(char){ KEEPER_READY }, 1, 0); /* an agent that is gone already is noticed below */
 	code = run(&k);
 	free(k.undone);
 	return code;

@@ -14,6 +14,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -90,7 +91,8 @@ int keeper_start(struct keeper_link *link, struct safety_error *error)
 	}
 	link->started_ns[slot] = now;
 	link->n_started++;
-	if (pipe2(fd, O_CLOEXEC) < 0) {
+	link->ready = false;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0) {
 		err = -errno;
 		safety_say(error, "the keeper cannot be started: %s", strerror(-err));
 		return err;
@@ -118,6 +120,23 @@ bool keeper_alive(struct keeper_link *link)
 	if (link->pid > 0 && waitpid(link->pid, NULL, WNOHANG) != 0)
 		link->pid = 0;
 	return link->pid > 0;
+}
+
+bool keeper_ready(struct keeper_link *link)
+{
+	uint64_t until = monotonic_ns() + KEEPER_READY_MS * 1000000ULL;
+	struct pollfd p = { .fd = link->fd, .events = POLLIN };
+	char byte = 0;
+
+	while (!link->ready && keeper_alive(link)) {
+		int64_t left_ms = (int64_t)(until - monotonic_ns()) / 1000000;
+
+		if (left_ms <= 0 ||
+			(poll(&p, 1, (int)left_ms) > 0 && read(link->fd, &byte, 1) == 0))
+			break;
+		link->ready = byte == KEEPER_READY;
+	}
+	return link->ready && keeper_alive(link);
 }
 
 static int send_byte(struct keeper_link *link, char byte)

@@ -13,8 +13,11 @@ agent=
 
 fail() { tail -n 12 /tmp/agent.err; cat /tmp/answer; ctl history --dir $disk/safety; tail -n 4 /tmp/answer; echo "$*"; exit 1; }
 ctl() { build/semantosctl "$@" >/tmp/answer 2>&1; }
-apply() { ctl apply "sysctl:vm.swappiness=$1" --because "the lab asks" || fail "not applied: $1 ($2)"; id=$(sed -n 's/^Change \([0-9]*\) .*/\1/p' /tmp/answer); }
-# Until it stands: an emulated machine may stop for so long that the keeper thinks the agent silent.
+apply() { # value, what, mode: on-breach is not undone when an emulated machine stops and the keeper thinks the agent silent
+	ctl apply "sysctl:vm.swappiness=$1" --mode "${3:-auto}" --because "the lab asks" || fail "not applied: $1 ($2)"
+	id=$(sed -n 's/^Change \([0-9]*\) .*/\1/p' /tmp/answer)
+}
+# Of mode auto, until it stands.
 hold() { # value, what
 	for _ in 1 2 3; do
 		apply "$1" "$2"
@@ -52,12 +55,12 @@ mount -t ext4 /dev/ram0 /mnt || exit 1
 
 # Full: a change that is in force is undone, no other begins; with room again all is on record.
 start
-hold 10 "before the disk is full"
+apply 10 "before the disk is full" on-breach
 dd if=/dev/zero of=/mnt/fill bs=4096 >/dev/null 2>&1
 ctl rollback "$id" || fail "not rolled back on a full disk"
 is 60 "full"
 n=0
-until ! ctl apply sysctl:vm.swappiness=$((20 + n)) --because "the lab asks"; do
+until ! ctl apply sysctl:vm.swappiness=$((20 + n)) --mode on-breach --because "the lab asks"; do
 	ctl rollback "$(sed -n 's/^Change \([0-9]*\) .*/\1/p' /tmp/answer)"
 	n=$((n + 1))
 	[ $n -lt 12 ] || break # there is room in the last block of the file
@@ -70,7 +73,7 @@ audit "full disk"
 
 # Read-only under the agent's feet, with a change in force.
 start
-hold 11 "before the disk is read-only"
+apply 11 "before the disk is read-only" on-breach
 echo u >/proc/sysrq-trigger
 for _ in $(seq 50); do touch /mnt/probe 2>/dev/null || break; usleep 100000; done
 touch /mnt/probe 2>/dev/null && fail "the disk is not read-only"

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -309,6 +310,21 @@ static int run(struct keeper *k)
 	return EXIT_CODE_FAILED;
 }
 
+/*
+ * On a machine too busy or too short of memory for the agent to be heard, this is who must come to its turn. Real time,
+ * because in a session of its own nice values count little (sched_autogroup); all it does is short and bounded.
+ */
+static void come_first(void)
+{
+	const struct sched_param lowest = { .sched_priority = 1 };
+
+	if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &lowest) < 0 &&
+		setpriority(PRIO_PROCESS, 0, -20) < 0)
+		log_debug("The keeper runs without priority: %s.", strerror(errno));
+	if (mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
+		log_debug("The keeper's memory is not locked: %s.", strerror(errno));
+}
+
 int keeper_main(int argc, char **argv)
 {
 	struct keeper k = { .fd = -1 };
@@ -327,10 +343,7 @@ int keeper_main(int argc, char **argv)
 		return EXIT_CODE_USAGE;
 	}
 	prctl(PR_SET_NAME, KEEPER_NAME);
-	/* on a machine too busy or too short of memory for the agent to be heard, this is who must come to its turn */
-	if (setpriority(PRIO_PROCESS, 0, -20) < 0 || mlockall(MCL_CURRENT | MCL_FUTURE) < 0)
-		log_debug(
-			"The keeper runs without priority or locked memory: %s.", strerror(errno));
+	come_first();
 	/* a service manager that stops the agent signals us as well; the work begins only then */
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGINT, SIG_IGN);

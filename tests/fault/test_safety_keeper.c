@@ -66,7 +66,7 @@ static uint64_t until_undone(uint64_t since)
 	uint64_t before = now_ms(), now = before;
 
 	stood_still = 0;
-	while (now - since < WAIT_MS) {
+	while (now - since - stood_still < WAIT_MS) {
 		bool undone = reads(SWAPPINESS_FILE, "060") && reads(READ_AHEAD_FILE, "128");
 
 		now = now_ms();
@@ -78,6 +78,12 @@ static uint64_t until_undone(uint64_t since)
 		nap(1);
 	}
 	return WAIT_MS;
+}
+
+/* What a busy machine takes from us it takes from the keeper, and is not the keeper's delay. */
+static bool undone_in_time(void)
+{
+	return until_undone(now_ms()) - stood_still <= UNDONE_MS;
 }
 
 /* The pid of the keeper this process started. */
@@ -240,7 +246,7 @@ static void test_agent_stopped(void **state)
 		assert_true(reads(SWAPPINESS_FILE, "010"));
 		/* and the keeper is on guard as before */
 		kill(pid, SIGKILL);
-		assert_true(until_undone(now_ms()) <= UNDONE_MS);
+		assert_true(undone_in_time());
 		reap_all();
 		check_log();
 	}
@@ -392,7 +398,7 @@ static void test_held_in_a_change(void **state)
 			status = steps_run(apply, NULL, hold, &h, &steps);
 			if (!WIFSIGNALED(status) && status)
 				fail_msg("held at stop %ld: the agent says %x", at, status);
-			if (until_undone(now_ms()) > UNDONE_MS)
+			if (!undone_in_time())
 				fail_msg("held at stop %ld, killed %ld later: still changed", at,
 					kill_after);
 			reap_all();

@@ -349,7 +349,8 @@ int keeper_main(int argc, char **argv)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	send(k.fd, &(char){ KEEPER_READY }, 1, 0); /* an agent that is gone already is noticed below */
+	send(k.fd, &(char){ KEEPER_READY }, 1,
+		0); /* an agent that is gone already is noticed below */
 	code = run(&k);
 	free(k.undone);
 	return code;

@@ -514,6 +514,13 @@ static void keepers_that_die_or_do_not_end(void **state)
 	assert_int_equal(safety_watch(agent, &error), 0);
 	assert_int_equal(safety_watch(agent, &error), 0);
 	assert_int_equal(safety_tick(agent, &error), 0);
+	/* alive, but it does not say that it watches */
+	assert_int_equal(change_two(agent, CHANGE_AUTO, &id, &error), -EAGAIN);
+	kill(agent->keeper.pid, SIGKILL);
+	while (keeper_alive(&agent->keeper))
+		usleep(100);
+	file_put(f.root, "sleeper", "#!/bin/sh\nprintf r >&3\nexec sleep 100\n");
+	assert_int_equal(safety_tick(agent, &error), 0);
 	assert_int_equal(change_two(agent, CHANGE_AUTO, &id, &error), 0);
 	kill(agent->keeper.pid, SIGKILL);
 	while (keeper_alive(&agent->keeper))

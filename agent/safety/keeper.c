@@ -325,6 +325,12 @@ static void come_first(void)
 		log_debug("The keeper's memory is not locked: %s.", strerror(errno));
 }
 
+/* An agent that is gone already is noticed by the first read. */
+static void say_ready(const struct keeper *k)
+{
+	send(k->fd, &(char){ KEEPER_READY }, 1, 0);
+}
+
 int keeper_main(int argc, char **argv)
 {
 	struct keeper k = { .fd = -1 };
@@ -349,8 +355,7 @@ int keeper_main(int argc, char **argv)
 	signal(SIGINT, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	send(k.fd, &(char){ KEEPER_READY }, 1,
-		0); /* an agent that is gone already is noticed below */
+	say_ready(&k);
 	code = run(&k);
 	free(k.undone);
 	return code;

@@ -344,7 +344,7 @@ int keeper_main(int argc, char **argv)
 		else if (strcmp(argv[i], "--fd") == 0)
 			k.fd = (int)strtol(argv[i + 1], NULL, 10);
 	}
-	if (!k.options.dir || fcntl(k.fd, F_SETFD, FD_CLOEXEC) < 0) {
+	if (!k.options.dir || k.fd < 0 || fcntl(k.fd, F_SETFD, FD_CLOEXEC) < 0) {
 		fprintf(stderr, KEEPER_NAME ": It is started by semantos-agent and not by hand.\n");
 		return EXIT_CODE_USAGE;
 	}

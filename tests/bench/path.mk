@@ -13,7 +13,7 @@ $(BENCH_PATH): $(B)/%: $(B)/%.o $(B)/libsemantos.a
 .PHONY: bench-path bench-path-build
 bench-path-build: all $(BENCH_PATH) $(B)/tests/bpf/block_wrap.bpf.o $(B)/tests/bpf/mlp_wrap.bpf.o
 
-bench-path: ## with sudo: record to verdict, asleep and spinning, and records a second (3 minutes); writes build/bench/path.json
+bench-path: ## with sudo: record to verdict, asleep and spinning, and records a second (1 minute); writes build/bench/path.json
 	$(call deps,build run test)
 	$(hand_back)
 	@$(AS_USER) $(submake) bench-path-build

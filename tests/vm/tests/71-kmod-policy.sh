@@ -25,7 +25,7 @@ done
 # bpftool beside an attached policy: what docs/kmod.md calls fine is.
 build/tests/vm/kmod pin || fail "a policy and a map cannot be pinned"
 [ "$(cat /sys/module/semantos/parameters/holder)" = first ] || fail "the pinned policy does not hold"
-for what in "map dump pinned /sys/fs/bpf/verdicts" "map list" "link show" "link show pinned /sys/fs/bpf/policy" "prog list"; do
+for what in "map dump pinned /sys/fs/bpf/verdicts" "map list" "link show" "prog list"; do
 	# shellcheck disable=SC2086 # words are meant
 	bpftool $what >/tmp/dump 2>&1 || fail "bpftool $what ends with $?: $(tail -n 1 /tmp/dump)"
 done

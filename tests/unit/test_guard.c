@@ -363,6 +363,38 @@ static int fresh(void **state)
 	return 0;
 }
 
+static volatile int taken_back;
+
+static void take_back(void *ctx, const char *policy)
+{
+	(void)ctx;
+	taken_back += strcmp(policy, "linnos") == 0;
+}
+
+/* A policy that is more than in shadow must not be so off the record. */
+static void what_cannot_be_recorded_is_taken_back(void **state)
+{
+	struct guard_options options = { .dir = "/dev/null/x", .unrecorded = take_back };
+	struct policy_event event = { .policy = "linnos", .from = "enforce", .to = "shadow" };
+	struct guard *guard;
+
+	(void)state;
+	options.loop = loop_new();
+	guard = guard_new(&options);
+	assert_non_null(guard);
+	assert_true(guard_note(guard, &event));
+	strcpy(event.to, "detached");
+	assert_true(guard_note(guard, &event));
+	strcpy(event.from, "shadow");
+	strcpy(event.to, "enforce");
+	assert_true(guard_note(guard, &event));
+	for (int i = 0; i < 2000 && !taken_back; i++)
+		nap(1);
+	guard_free(guard);
+	loop_free(options.loop);
+	assert_int_equal(taken_back, 1);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -376,6 +408,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(third_partys_value_is_left_alone, fresh),
 		cmocka_unit_test_setup(three_ejections_quarantine_across_restarts, fresh),
 		cmocka_unit_test_setup(without_a_journal_only_shadow, fresh),
+		cmocka_unit_test(what_cannot_be_recorded_is_taken_back),
 	};
 	const struct sched_param first = { .sched_priority = 1 };
 	int failed;

@@ -10,6 +10,7 @@
 long long told; /* what `told` answers */
 int told_admit;
 unsigned long long asked_first, asked_last, asked_told, completed;
+unsigned long long last_ns; /* time of the latest decision of `last` */
 unsigned long long view_wrong; /* views that contradict themselves */
 int inferred; /* what semantos_infer_legs() returned */
 long long score[SEMANTOS_BLK_MAX_LEGS];
@@ -37,6 +38,7 @@ int BPF_PROG(last, struct semantos_blk_read *read)
 	__u32 leg = read->nr_legs - 1;
 
 	__sync_fetch_and_add(&asked_last, 1);
+	last_ns = read->now_ns;
 	check_view(read);
 	return read->eligible & 1U << (leg & 31) ? (int)leg : SEMANTOS_BLK_DEFAULT;
 }

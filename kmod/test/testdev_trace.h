@@ -9,6 +9,7 @@
 #ifndef SEMANTOS_TESTDEV_TRACE_H
 #define SEMANTOS_TESTDEV_TRACE_H
 
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/vmalloc.h>
 

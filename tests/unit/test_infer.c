@@ -295,23 +295,66 @@ static void wrong_calls_are_refused(void **state)
 	model_free(model);
 }
 
+/* Digits and numbers, so both quick twins where the CPU has them. */
 static void running_allocates_nothing(void **state)
 {
 	static float rows[MAX_ROWS * 31], scores[MAX_ROWS];
-	struct model *model = make(&shapes[0], 1);
-	struct infer_plan *plan = infer_prepare(model, MAX_ROWS, INFER_FLOAT);
-	struct infer_scratch *scratch = infer_scratch_new(plan);
-	struct mallinfo2 before, after;
 
 	(void)state;
-	before = mallinfo2();
-	for (int i = 0; i < 100; i++)
-		assert_int_equal(infer_run(plan, scratch, rows, MAX_ROWS, scores), 0);
-	after = mallinfo2();
-	assert_int_equal(before.uordblks, after.uordblks);
-	infer_scratch_free(scratch);
-	infer_free(plan);
-	model_free(model);
+	for (size_t i = 0; i < 4; i++) {
+		const struct shape *shape = &shapes[i < 2 ? 0 : 3];
+		struct model *model = make(shape, 1);
+		struct infer_plan *plan =
+			infer_prepare(model, MAX_ROWS, i % 2 ? INFER_QUICK : INFER_FLOAT);
+		struct infer_scratch *scratch = infer_scratch_new(plan);
+		struct random_state random = random_seed(i);
+		struct mallinfo2 before, after;
+
+		fill(shape, &random, rows, MAX_ROWS);
+		before = mallinfo2();
+		for (size_t n = 1; n <= MAX_ROWS; n++)
+			assert_int_equal(infer_run(plan, scratch, rows, n, scores), 0);
+		after = mallinfo2();
+		assert_int_equal(before.uordblks, after.uordblks);
+		infer_scratch_free(scratch);
+		infer_free(plan);
+		model_free(model);
+	}
+}
+
+/* The largest batch there is gives what its parts give, by rounding. */
+static void the_largest_batch_is_its_parts(void **state)
+{
+	static const size_t of_shape[] = { 0, 3 };
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++) {
+		const struct shape *shape = &shapes[of_shape[i / 2]];
+		struct model *model = make(shape, 2);
+		struct infer_plan *plan =
+			infer_prepare(model, INFER_MAX_BATCH, i % 2 ? INFER_QUICK : INFER_FLOAT);
+		struct infer_scratch *scratch = infer_scratch_new(plan);
+		size_t width = shape->widths[0];
+		float *rows = malloc(INFER_MAX_BATCH * width * sizeof(float));
+		float *whole = malloc(INFER_MAX_BATCH * sizeof(float)), part[117];
+		float bound = infer_error_bound(plan, shape->x_max);
+		struct random_state random = random_seed(i);
+
+		assert_true(rows && whole);
+		fill(shape, &random, rows, INFER_MAX_BATCH);
+		assert_int_equal(infer_run(plan, scratch, rows, INFER_MAX_BATCH, whole), 0);
+		for (size_t at = 0, n; at < INFER_MAX_BATCH; at += n) {
+			n = INFER_MAX_BATCH - at < 117 ? INFER_MAX_BATCH - at : 117;
+			assert_int_equal(infer_run(plan, scratch, rows + at * width, n, part), 0);
+			for (size_t r = 0; r < n; r++)
+				assert_true(fabsf(part[r] - whole[at + r]) <= 2 * bound);
+		}
+		infer_scratch_free(scratch);
+		infer_free(plan);
+		model_free(model);
+		free(rows);
+		free(whole);
+	}
 }
 
 int main(void)
@@ -324,6 +367,7 @@ int main(void)
 		cmocka_unit_test(integer_wraps_without_a_trap),
 		cmocka_unit_test(wrong_calls_are_refused),
 		cmocka_unit_test(running_allocates_nothing),
+		cmocka_unit_test(the_largest_batch_is_its_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

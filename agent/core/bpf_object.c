@@ -73,20 +73,34 @@ static size_t mapped_bytes(uint32_t value_size, uint32_t entries)
 	return (bytes + page - 1) & ~(page - 1);
 }
 
+/* Map one table of the object, or say which one is not what bpf/wire.h says, and how. NULL with errno. */
 static void *map_table(struct bpf_object *object, const char *name, uint32_t value_size,
-	uint32_t entries, int protection)
+	uint32_t entries, int protection, char *error, size_t error_len)
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(object, name);
 	void *table;
 
 	if (!map || bpf_map__value_size(map) != value_size ||
 		bpf_map__max_entries(map) != entries) {
+		snprintf(error, error_len,
+			"The object's table %s is not that of wire format %d: %u rows of %u bytes, "
+			"not %u of %u; rebuild the policy and the agent from one source.",
+			name, SEMANTOS_WIRE_VERSION, map ? bpf_map__max_entries(map) : 0,
+			map ? bpf_map__value_size(map) : 0, entries, value_size);
 		errno = EPROTO;
 		return NULL;
 	}
-	table = mmap(NULL, mapped_bytes(value_size, bpf_map__max_entries(map)), protection,
-		MAP_SHARED, bpf_map__fd(map), 0);
-	return table == MAP_FAILED ? NULL : table;
+	table = mmap(NULL, mapped_bytes(value_size, entries), protection, MAP_SHARED,
+		bpf_map__fd(map), 0);
+	if (table == MAP_FAILED) {
+		int err = errno;
+
+		snprintf(error, error_len, "The object's table %s cannot be mapped: %s.", name,
+			strerror(err));
+		errno = err;
+		return NULL;
+	}
+	return table;
 }
 
 static void unmap_table(const volatile void *table, uint32_t value_size, uint32_t entries)
@@ -167,9 +181,14 @@ int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *b
 				reason(&err), complaint[0] ? ": " : "", complaint);
 		goto out_close;
 	}
-	lease->row = map_table(lease->object, "lease", sizeof(struct semantos_lease), 1, PROT_READ);
+	lease->row = map_table(lease->object, "lease", sizeof(struct semantos_lease), 1, PROT_READ,
+		error, error_len);
+	if (!lease->row) {
+		err = -errno;
+		goto out_close;
+	}
 	program = bpf_object__find_program_by_name(lease->object, "lease_renew");
-	if (!lease->row || !program) {
+	if (!program) {
 		err = -EPROTO;
 		snprintf(error, error_len, "%s is not of this build; reinstall semantos.", path);
 		goto out_close;
@@ -274,22 +293,25 @@ static int policy_tables(struct bpf_policy *policy, char *error, size_t error_le
 	struct bpf_object *object = policy->object;
 
 	policy->verdicts = map_table(object, "verdicts", sizeof(struct semantos_verdict_row),
-		SEMANTOS_MAX_SLOTS, PROT_READ | PROT_WRITE);
-	policy->slots = map_table(
-		object, "slots", sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS, PROT_READ);
-	policy->policy = map_table(object, "policy", sizeof(struct semantos_policy), 1, PROT_READ);
-	policy->wake =
-		map_table(object, "wake", sizeof(struct semantos_wake), 1, PROT_READ | PROT_WRITE);
-	policy->trial = map_table(object, "trial", sizeof(struct semantos_trial), 1, PROT_READ);
-	if (!policy->verdicts || !policy->slots || !policy->policy || !policy->wake ||
-		!policy->trial) {
-		int err = errno ? -errno : -EPROTO;
-
-		snprintf(error, error_len,
-			"The object's tables are not those of wire format %d: %s.",
-			SEMANTOS_WIRE_VERSION, strerror(-err));
-		return err;
-	}
+		SEMANTOS_MAX_SLOTS, PROT_READ | PROT_WRITE, error, error_len);
+	if (!policy->verdicts)
+		return -errno;
+	policy->slots = map_table(object, "slots", sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS,
+		PROT_READ, error, error_len);
+	if (!policy->slots)
+		return -errno;
+	policy->policy = map_table(
+		object, "policy", sizeof(struct semantos_policy), 1, PROT_READ, error, error_len);
+	if (!policy->policy)
+		return -errno;
+	policy->wake = map_table(object, "wake", sizeof(struct semantos_wake), 1,
+		PROT_READ | PROT_WRITE, error, error_len);
+	if (!policy->wake)
+		return -errno;
+	policy->trial = map_table(
+		object, "trial", sizeof(struct semantos_trial), 1, PROT_READ, error, error_len);
+	if (!policy->trial)
+		return -errno;
 	if (bpf_map_freeze(bpf_object__find_map_fd_by_name(object, "slots")) ||
 		bpf_map_freeze(bpf_object__find_map_fd_by_name(object, "policy"))) {
 		int err = -errno;

@@ -14,7 +14,7 @@ trap 'rm -rf "$dir"; [[ ! -d $pin ]] || { rm -f "$pin"/*; rmdir "$pin"; }' EXIT
 fail() { echo "$*"; exit 1; }
 
 [[ -f policies/template/policy.conf ]] || { echo "there is no policies/template yet"; exit 77; }
-cp -r Makefile vmlinux.h bpf policies agent tests "$dir"
+cp -r Makefile vmlinux.h bpf kmod policies agent tests "$dir"
 cd "$dir"
 cp -r policies/template "policies/$name"
 find "policies/$name" -depth -name '*template*' | while read -r file; do

@@ -27,7 +27,7 @@ until_true() { # seconds, command...: wait for it
 	done
 }
 io() { build/tests/vm/verifyio --blocks 1024 --state /tmp/state --think-us 300 "$@" /dev/mapper/v; }
-check() { build/tests/vm/verifyio --blocks 1024 --state /tmp/state --check /dev/mapper/v >/tmp/out || { cat /tmp/out; fail "$*"; }; }
+check() { build/tests/vm/verifyio --blocks 1024 --state /tmp/state --check /dev/mapper/v >/tmp/said || { cat /tmp/said; fail "$*"; }; }
 equal() { # the data of both legs
 	for leg in 0 1; do dd if=/dev/semtest$leg bs=1M skip=1 iflag=direct 2>/dev/null | md5sum >/tmp/sum$leg; done
 	cmp -s /tmp/sum0 /tmp/sum1 || fail "the legs differ: $*"

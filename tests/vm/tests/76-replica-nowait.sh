@@ -12,7 +12,7 @@ fail() { dmsetup status v; echo "$*"; exit 1; }
 param=/sys/module/semantos_testdev/parameters
 length=14336
 node() { rm -f "/dev/mapper/$1"; ln -s "/dev/dm-$(dmsetup info -c --noheadings -o minor "$1")" "/dev/mapper/$1"; }
-read_some() { build/tests/vm/nowaitread "$1" /dev/mapper/v >/tmp/out || fail "the reads could not be tried"; }
+read_some() { build/tests/vm/nowaitread "$1" /dev/mapper/v >/tmp/said || fail "the reads could not be tried"; }
 
 modprobe semantos_testdev devices="fixed:fast_us=500,mb=8,backed=1;fixed:fast_us=500,mb=8,backed=1" || exit 1
 modprobe dm-semantos-replica || fail "the module does not load"
@@ -29,7 +29,7 @@ node v
 dmsetup table v | grep -q 'nowait_reject 2$' || fail "the table is $(dmsetup table v)"
 
 read_some 100
-grep -q '^ok=100 again=0 other=0' /tmp/out || fail "with free legs: $(cat /tmp/out)"
+grep -q '^ok=100 again=0 other=0' /tmp/said || fail "with free legs: $(cat /tmp/said)"
 
 echo 0:hang=1 >$param/change
 echo 1:hang=1 >$param/change
@@ -39,14 +39,14 @@ sleep 1
 [ "$(sed -n 's/^semtest0 .*held=//p' $param/state) $(sed -n 's/^semtest1 .*held=//p' $param/state)" = "2 2" ] ||
 	fail "four reads are not spread over two legs: $(cat $param/state)"
 read_some 200
-grep -q '^ok=0 again=200 other=0' /tmp/out || fail "with full legs: $(cat /tmp/out)"
-echo "NOTE 200 reads refused: $(cat /tmp/out)"
+grep -q '^ok=0 again=200 other=0' /tmp/said || fail "with full legs: $(cat /tmp/said)"
+echo "NOTE 200 reads refused: $(cat /tmp/said)"
 dmsetup status v | grep -q ' 0 200 0 0$' || fail "the refused are not counted: $(dmsetup status v)"
 echo 0:hang=0 >$param/change
 echo 1:hang=0 >$param/change
 wait $load || fail "the held reads failed"
 read_some 100
-grep -q '^ok=100 again=0 other=0' /tmp/out || fail "with legs that are free again: $(cat /tmp/out)"
+grep -q '^ok=100 again=0 other=0' /tmp/said || fail "with legs that are free again: $(cat /tmp/said)"
 dmsetup remove v
 rmmod dm-semantos-replica || fail "the module does not leave"
 rmmod semantos_testdev || fail "the test disks do not leave"

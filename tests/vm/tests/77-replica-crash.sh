@@ -26,8 +26,8 @@ equal() { # volume: until its legs are
 	done
 }
 check() { # volume, when
-	build/tests/vm/verifyio --blocks 512 --state /tmp/bounds --check --floor durable "/dev/mapper/$1" >/tmp/out ||
-		{ cat /tmp/out; fail "$2"; }
+	build/tests/vm/verifyio --blocks 512 --state /tmp/bounds --check --floor durable "/dev/mapper/$1" >/tmp/said ||
+		{ cat /tmp/said; fail "$2"; }
 }
 
 point=0
@@ -37,7 +37,7 @@ dmsetup create v --table "0 $length semantos 1 2 /dev/semtest0 0 /dev/semtest1 0
 	fail "no volume was created"
 node v
 mkfifo /tmp/in /tmp/answers
-build/tests/vm/verifyio --blocks 512 --state /tmp/state --seconds 100000 --readers 0 --dsync-pct 20 --flush-every 20 \
+build/tests/vm/verifyio --blocks 512 --state /tmp/state77 --seconds 100000 --readers 0 --dsync-pct 20 --flush-every 20 \
 	--think-us 200 --errors-ok /dev/mapper/v </tmp/in >/tmp/answers &
 exec 8>/tmp/in 9</tmp/answers
 

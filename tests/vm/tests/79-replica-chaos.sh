@@ -35,7 +35,7 @@ modprobe dm-semantos-replica || fail "the module does not load"
 dmsetup create v --table "0 $length semantos 1 3 /dev/semtest0 0 /dev/semtest1 0 /dev/semtest2 0 4 create assume_equal region_sectors 64" ||
 	fail "no volume was created"
 [ -e /dev/mapper/v ] || ln -s "/dev/dm-$(dmsetup info -c --noheadings -o minor v)" /dev/mapper/v
-build/tests/vm/verifyio --blocks 1024 --state /tmp/state --seconds 1000 --writers 3 --readers 2 --think-us 500 --errors-ok \
+build/tests/vm/verifyio --blocks 1024 --state /tmp/state79 --seconds 1000 --writers 3 --readers 2 --think-us 500 --errors-ok \
 	--flush-every 30 /dev/mapper/v >/tmp/io 2>&1 &
 load=$!
 while [ $event -lt "$events" ]; do
@@ -76,7 +76,7 @@ equal || fail "the legs do not come to be equal"
 kill -TERM $load
 wait $load
 grep -q WRONG /tmp/io && fail "a wrong block was read"
-build/tests/vm/verifyio --blocks 1024 --state /tmp/state --check /dev/mapper/v >/tmp/out || { cat /tmp/out; fail "a block is lost"; }
+build/tests/vm/verifyio --blocks 1024 --state /tmp/state79 --check /dev/mapper/v >/tmp/said || { cat /tmp/said; fail "a block is lost"; }
 equal || fail "the legs are not equal at the end"
 status=$(dmsetup status v)
 dmsetup remove v

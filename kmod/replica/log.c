@@ -3,10 +3,11 @@
  * log.c - the map of regions that may differ between the legs: a dirty log of device-mapper's, kept on every leg.
  *
  * The kernel's own "disk" log lives on one device, which would be one more thing to lose; this one is the same interface
- * (struct dm_dirty_log_type), so that dm-region-hash does the rest. Three bits a region:
+ * (struct dm_dirty_log_type), so that dm-region-hash does the rest. Bits of a region:
  *   dirty     on disk: it may differ. Set before the first write, cleared when all legs are in sync and flushed
  *   differs   in memory: it must be copied before any leg but one may serve it; a subset of dirty
  *   copying   dm-region-hash has it in hand
+ *   again     a leg joined while it was being copied: that copy did not go to it
  * Bits change by the worker only; `differs` is read by anybody. A block of the map that cannot be read, or has a wrong
  * sum, counts as all dirty: that costs copying and nothing else.
  */
@@ -17,6 +18,7 @@
 struct replica_log {
 	struct replica *r;
 	unsigned long *dirty, *differs, *copying;
+	unsigned long *again; /* the copy under way does not count: it may not go to all legs */
 	unsigned long *resting; /* dirty, but could be cleared at the next flush of the log */
 	unsigned long
 		touched[BITS_TO_LONGS(REPLICA_MAP_BLOCKS)]; /* blocks that are not yet so on disk */
@@ -36,6 +38,7 @@ static void log_dtr(struct dm_dirty_log *log)
 	vfree(l->dirty);
 	vfree(l->differs);
 	vfree(l->copying);
+	vfree(l->again);
 	vfree(l->resting);
 	kfree(l);
 }
@@ -53,8 +56,9 @@ static int log_ctr(struct dm_dirty_log *log, struct dm_target *ti, unsigned int 
 	l->dirty = bits_new(l->nr);
 	l->differs = bits_new(l->nr);
 	l->copying = bits_new(l->nr);
+	l->again = bits_new(l->nr);
 	l->resting = bits_new(l->nr);
-	if (!l->dirty || !l->differs || !l->copying || !l->resting) {
+	if (!l->dirty || !l->differs || !l->copying || !l->again || !l->resting) {
 		log_dtr(log);
 		return -ENOMEM;
 	}
@@ -176,7 +180,12 @@ void replica_log_copy_all_dirty(struct replica *r)
 {
 	region_t i;
 
-	for_each_set_bit(i, r->log->dirty, r->log->nr) replica_log_set_differs(r, i);
+	for_each_set_bit(i, r->log->dirty, r->log->nr)
+	{
+		replica_log_set_differs(r, i);
+		if (test_bit(i, r->log->copying))
+			__set_bit(i, r->log->again);
+	}
 	replica_log_search_again(r);
 }
 
@@ -303,6 +312,11 @@ static void log_set_sync(struct dm_dirty_log *log, region_t region, int in_sync)
 	struct replica_log *l = log->context;
 
 	__clear_bit(region, l->copying);
+	/* Was true of the legs the copy went to, not of all that take part now. */
+	if (__test_and_clear_bit(region, l->again) && in_sync) {
+		l->search = min(l->search, region);
+		return;
+	}
 	/* A copy that failed is tried again later, not at once: the search goes on behind it. */
 	if (!in_sync && !test_and_set_bit(region, l->differs))
 		l->nr_differs++;

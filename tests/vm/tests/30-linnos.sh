@@ -35,6 +35,7 @@ done
 wait $agent
 code=$?
 kill $load
+wait $load 2>/dev/null
 [ $code -eq 0 ] || fail "the agent ended with $code"
 [ $seen -gt 0 ] || fail "bpftool never printed a verdict row of $disk"
 grep -A 12 "\"$disk\"" /tmp/dump | head -n 12
@@ -46,3 +47,5 @@ echo "NOTE $disk: $evaluated predictions evaluated after learning from $(figure 
 [ ! -e /sys/fs/bpf/semantos/linnos ] || fail "pins were left: $(ls /sys/fs/bpf/semantos/linnos)"
 [ "$(bpftool prog show | grep -c '^[0-9]')" -eq 0 ] || sleep 3
 [ "$(bpftool prog show | grep -c '^[0-9]')" -eq 0 ] || fail "programs were left: $(bpftool prog show)"
+# The tests after this one bring test disks of their own.
+[ $disk = nullb0 ] || rmmod semantos_testdev || fail "the test disk does not leave"

@@ -47,9 +47,12 @@ static void nap(long ms)
 	nanosleep(&t, NULL);
 }
 
+/* An emulated machine gets a fifth of a full count. */
 static long count(long few, long many)
 {
-	return getenv("SEMANTOS_SOAK") ? many : few;
+	if (!getenv("SEMANTOS_SOAK"))
+		return few;
+	return f.real && many >= 5 ? many / 5 : many;
 }
 
 static bool reads(const char *file, const char *text)

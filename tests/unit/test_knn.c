@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,38 @@ static void the_vote_is_the_commonest_label(void **state)
 	assert_int_equal(knn_vote(found, 6), 3);
 }
 
+static void searching_allocates_nothing(void **state)
+{
+	static const char *const engines[] = { "scalar", "avx512-vnni" };
+
+	(void)state;
+	for (size_t e = 0; e < 2; e++) {
+		const struct kind *kind = &kinds[0];
+		float *rows = draw(kind, kind->n, 1), *queries = draw(kind, QUERIES, 2);
+		struct knn_neighbour *found = calloc(QUERIES * kind->k, sizeof(*found));
+		struct knn_scratch *scratch;
+		struct mallinfo2 before, after;
+		struct knn_set *set;
+
+		setenv("SEMANTOS_INFER", engines[e], 1);
+		set = knn_new(rows, NULL, kind->n, kind->width);
+		unsetenv("SEMANTOS_INFER");
+		scratch = knn_scratch_new(set);
+		assert_true(set && scratch && found);
+		before = mallinfo2();
+		for (size_t n = 0; n <= QUERIES; n++)
+			assert_int_equal(knn_search(set, scratch, queries, n, kind->k, found), 0);
+		after = mallinfo2();
+		assert_int_equal(before.uordblks, after.uordblks);
+		assert_int_equal(before.hblkhd, after.hblkhd);
+		knn_scratch_free(scratch);
+		knn_free(set);
+		free(rows);
+		free(queries);
+		free(found);
+	}
+}
+
 static void wrong_calls_are_refused(void **state)
 {
 	float rows[] = { 1, 2, 3 }, bad[] = { NAN }, large[] = { 1e20f };
@@ -179,6 +212,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(neighbours_are_those_of_measuring_all),
 		cmocka_unit_test(the_vote_is_the_commonest_label),
+		cmocka_unit_test(searching_allocates_nothing),
 		cmocka_unit_test(wrong_calls_are_refused),
 	};
 

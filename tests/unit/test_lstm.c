@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +229,41 @@ static void dense_sequences_agree(void **state)
 			check(&shapes[s], engines[e], false);
 }
 
+static void running_allocates_nothing(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < 6; i++) {
+		struct lstm_model model = make(&shapes[i < 3 ? 0 : 3]);
+		const size_t n = 49, steps = model.steps, inputs = model.layer[0].inputs;
+		struct lstm_plan *plan = prepare(&model, engines[i % 3]);
+		struct lstm_scratch *scratch = plan ? lstm_scratch_new(plan) : NULL;
+		struct random_state random = random_seed(i);
+		float *x = draw(&random, n * steps * inputs, 1);
+		uint32_t *hot = malloc(n * steps * sizeof(*hot)), *best = malloc(n * sizeof(*best));
+		float *probability = malloc(n * model.classes * sizeof(float));
+		struct mallinfo2 before, after;
+
+		assert_true(hot && best && probability);
+		for (size_t k = 0; k < n * steps; k++)
+			hot[k] = (uint32_t)random_below(&random, inputs);
+		before = mallinfo2();
+		for (size_t k = 1; plan && k <= n; k += 8) {
+			assert_int_equal(lstm_run_hot(plan, scratch, hot, k, probability, best), 0);
+			assert_int_equal(lstm_run(plan, scratch, x, k, probability, best), 0);
+		}
+		after = mallinfo2();
+		assert_int_equal(before.uordblks, after.uordblks);
+		assert_int_equal(before.hblkhd, after.hblkhd);
+		lstm_scratch_free(scratch);
+		lstm_free(plan);
+		unmake(&model);
+		free(x);
+		free(hot);
+		free(best);
+		free(probability);
+	}
+}
+
 static void wrong_calls_are_refused(void **state)
 {
 	struct lstm_model model = make(&shapes[2]), bad = model;
@@ -255,6 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_hot_sequences_agree),
 		cmocka_unit_test(dense_sequences_agree),
+		cmocka_unit_test(running_allocates_nothing),
 		cmocka_unit_test(wrong_calls_are_refused),
 	};
 

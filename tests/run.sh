@@ -7,14 +7,14 @@
 # what is missing), anything else failed. A cmocka program counts as one test, and each case it skips as one skip.
 # A comment line in the first 30 lines of its source may say "timeout: SECONDS", and "results: lines" when it prints
 # one line "PASS name", "FAIL name: why" or "SKIP name: why" for each of several tests of its own.
-# Output is kept in build/test-logs/. Must run from the root of the tree. The last line is the count.
+# Output is kept in build/test-logs/, or in TEST_LOGS. Must run from the root of the tree. The last line is the count.
 #
 # Usage: run.sh [-j JOBS] [-t SECONDS] TEST...     a test written "+TEST" may run beside other such tests
 
 set -uo pipefail
 # A test that calls make starts its own.
 unset MAKEFLAGS MFLAGS MAKELEVEL
-logs=build/test-logs
+logs=${TEST_LOGS:-build/test-logs}
 jobs=$(nproc)
 limit=120
 while getopts j:t: option; do

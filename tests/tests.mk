@@ -9,7 +9,9 @@ TEST_BPF := $(call prog,tests/bpf/test_*.c)
 TEST_FAULT := $(call prog,tests/fault/test_*.c)
 TEST_PROGS := $(TEST_UNIT) $(TEST_BPF) $(TEST_FAULT)
 TEST_BPF_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bpf/*.bpf.c))
-TEST_E2E := $(filter-out tests/e2e/bookworm.sh,$(wildcard tests/e2e/*.sh))
+# Those that take more than a minute, or a network, and are part of `make soak` only.
+SOAK_ONLY := $(addprefix tests/e2e/,coverage.sh bookworm.sh)
+TEST_E2E := $(filter-out $(SOAK_ONLY),$(wildcard tests/e2e/*.sh))
 # The lab prints one line a test; see tests/vm.
 TEST_VM := $(wildcard tests/vm/run.sh)
 
@@ -73,7 +75,7 @@ soak: ## with sudo: the same with full counts, and on a fresh Debian 12; writes 
 	@mkdir -p $(B)
 	@set -o pipefail; report=$(B)/soak-$$(date +%F).txt; \
 		{ git log -1 --format='semantos %H' 2>/dev/null; uname -a; date; \
-		SEMANTOS_SOAK=1 $(MAKE) --no-print-directory test FUZZ_SECONDS=60 TEST_SOAK=tests/e2e/bookworm.sh 2>&1; } \
+		SEMANTOS_SOAK=1 $(MAKE) --no-print-directory test FUZZ_SECONDS=60 TEST_SOAK="$(SOAK_ONLY)" 2>&1; } \
 		| tee $$report; code=$$?; echo "the report is in $$report"; exit $$code
 soak: SHELL := /bin/bash
 
@@ -97,7 +99,7 @@ format: ## lay out every C file with clang-format
 # as ever. A child that was killed leaves no counts; what it ran is run by others that end.
 COVER_TESTS := $(call prog,tests/unit/test_journal.c tests/unit/test_canary.c tests/unit/test_knob*.c tests/unit/test_rollback.c \
 	tests/unit/test_breaker.c tests/unit/test_audit.c tests/unit/test_safety*.c tests/unit/test_guard.c \
-	tests/unit/test_trial.c tests/fault/test_safety_calls.c)
+	tests/unit/test_trial.c tests/fault/test_safety_calls.c tests/fault/test_safety_kernel.c)
 ifdef COVER
 $(B)/agent/safety/%.o: ALL_CFLAGS += -O0 --coverage -fprofile-update=atomic -Wno-error
 # a weak reference, as in tests/fault/steps.h, takes nothing out of an archive
@@ -107,7 +109,7 @@ endif
 coverage: ## every branch of agent/safety must be taken by its tests: fails below 100 %, and lists those that were not
 	@$(submake) B=$(B)/coverage COVER=1 $(COVER_TESTS:$(B)/%=$(B)/coverage/%)
 	@find $(B)/coverage -name '*.gcda' -delete
-	@tests/run.sh $(COVER_TESTS:$(B)/%=+$(B)/coverage/%)
+	@TEST_LOGS=$(B)/coverage/test-logs tests/run.sh $(COVER_TESTS:$(B)/%=+$(B)/coverage/%)
 	@tests/coverage.sh $(B)/coverage agent/safety
 
 coverage-lines: ## how many lines of each file the unit tests run

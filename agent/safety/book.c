@@ -139,22 +139,13 @@ static int set_quarantine(struct book *book, const struct record *record)
 	return 0;
 }
 
-static bool has_quarantine(const struct book *book, const char *policy)
-{
-	for (size_t i = 0; i < book->n_quarantine; i++) {
-		if (strcmp(book->quarantine[i].policy, policy) == 0)
-			return true;
-	}
-	return false;
-}
-
 int book_reserve(struct book *book, const struct record *record)
 {
 	if (record->kind == RECORD_CHANGE && !book_find(book, record->change.id))
 		return reserve_change(book, &record->change);
 	if (record->kind == RECORD_QUARANTINE && record->quarantine.on &&
 		book->n_quarantine == BOOK_QUARANTINE_MAX &&
-		!has_quarantine(book, record->quarantine.policy))
+		!book_quarantined(book, record->quarantine.policy))
 		return -EOVERFLOW;
 	return 0;
 }

@@ -47,6 +47,26 @@ static bool policy_name_ok(const char *policy, struct safety_error *error)
 	return false;
 }
 
+static int put_in_quarantine(struct safety *s, const char *policy, unsigned int n,
+	const char *reason, struct safety_error *error)
+{
+	struct quarantine *quarantine = &s->scratch.quarantine;
+	int err;
+
+	memset(quarantine, 0, sizeof(*quarantine));
+	quarantine->on = 1;
+	record_text(quarantine->policy, sizeof(quarantine->policy), policy);
+	snprintf(quarantine->sentence, sizeof(quarantine->sentence),
+		"%.63s was ejected %u times within 10 minutes, the last time because %.300s",
+		policy, n, reason);
+	err = safety_log_scratch(s, RECORD_QUARANTINE, error);
+	if (!err)
+		log_error(
+			"%.63s is quarantined: %s. Lift it with `semantosctl unquarantine %.63s`.",
+			policy, quarantine->sentence, policy);
+	return err;
+}
+
 int safety_exit(struct safety *s, const struct exit_record *exit, bool *quarantined,
 	struct safety_error *error)
 {
@@ -74,18 +94,25 @@ int safety_exit(struct safety *s, const struct exit_record *exit, bool *quaranti
 	n = breaker_count(s->book, exit->policy, &now);
 	if (*quarantined || n < BREAKER_EJECTIONS)
 		return 0;
-	memset(&s->scratch.quarantine, 0, sizeof(s->scratch.quarantine));
-	s->scratch.quarantine.on = 1;
-	strcpy(s->scratch.quarantine.policy, exit->policy);
-	snprintf(s->scratch.quarantine.sentence, RECORD_TEXT_MAX,
-		"%s was ejected %u times within 10 minutes, the last time because %.300s",
-		exit->policy, n, exit->reason);
-	err = safety_log_scratch(s, RECORD_QUARANTINE, error);
-	if (err)
-		return err;
-	*quarantined = true;
-	log_error("%s is quarantined: %s. Lift it with `semantosctl unquarantine %s`.",
-		exit->policy, s->scratch.quarantine.sentence, exit->policy);
+	err = put_in_quarantine(s, exit->policy, n, exit->reason, error);
+	*quarantined = !err;
+	return err;
+}
+
+/* An agent that died between the last ejection and the quarantine that had to follow it: the count as it was then. */
+static int catch_up_quarantine(struct safety *s, const char *policy, struct safety_error *error)
+{
+	for (size_t i = s->book->n_exits; i-- > 0;) {
+		const struct book_exit *e = &s->book->exit[i];
+		unsigned int n;
+
+		if (strcmp(e->exit.policy, policy) != 0)
+			continue;
+		n = breaker_count(s->book, policy, &e->stamp);
+		return n < BREAKER_EJECTIONS
+			       ? 0
+			       : put_in_quarantine(s, policy, n, e->exit.reason, error);
+	}
 	return 0;
 }
 
@@ -93,6 +120,8 @@ int safety_admit(struct safety *s, const char *policy, struct safety_error *erro
 {
 	int err = safety_ready(s, false, error);
 
+	if (!err && !book_quarantined(s->book, policy))
+		err = catch_up_quarantine(s, policy, error);
 	if (err)
 		return err;
 	for (size_t i = 0; i < s->book->n_quarantine; i++) {

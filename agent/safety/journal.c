@@ -374,12 +374,10 @@ int journal_append(struct journal *j, struct record *record, struct safety_error
 			j->broken = -errno;
 		return fail(error, err, "the journal cannot be written, so nothing is changed");
 	}
-	/* after a failed fsync nobody knows what the disk holds */
+	/* after a failed fsync nobody knows what the disk holds; whoever opens the journal next finds the record whole or not */
 	err = to_disk(j->fd);
 	if (err) {
-		j->broken = err;
-		if (ftruncate(j->fd, (off_t)j->end) < 0 && err != -EROFS)
-			j->broken = -EIO;
+		j->broken = ftruncate(j->fd, (off_t)j->end) < 0 ? -errno : err;
 		return fail(error, j->broken, "the journal's disk failed, so nothing is changed");
 	}
 	sha256(j->buf, bytes, j->last);

@@ -21,6 +21,9 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <linux/fs.h>
 #include <sys/wait.h>
@@ -166,6 +169,18 @@ ssize_t pwrite(int fd, const void *at, size_t n, off_t off)
 FAILS(int, ftruncate, -1, (int fd, off_t n), fd, n)
 FAILS(int, fsync, -1, (int fd), fd)
 
+static bool
+	read_only; /* the journal's disk has turned so under an open file, whose fsync() succeeds all the same */
+
+int fstatvfs(int fd, struct statvfs *st)
+{
+	int result = hit() ? -1 : REAL(fstatvfs)(fd, st);
+
+	if (read_only && !result)
+		st->f_flag |= ST_RDONLY;
+	return result;
+}
+
 /* The file of a fake root that stands for a disk: the kernel's part is played by these two. */
 static bool disk_played;
 static long read_ahead = 256;
@@ -222,7 +237,8 @@ FAILS(int, linkat, -1, (int a, const char *from, int b, const char *to, int flag
 	flags)
 FAILS(int, mkdir, -1, (const char *path, mode_t mode), path, mode)
 FAILS(int, access, -1, (const char *path, int mode), path, mode)
-FAILS(int, setpriority, -1, (__priority_which_t which, id_t who, int value), which, who, value)
+FAILS(int, socketpair, -1, (int domain, int type, int protocol, int fd[2]), domain, type, protocol,
+	fd)
 FAILS(ssize_t, write, -1, (int fd, const void *at, size_t n), fd, at, n)
 
 static bool taken_twice; /* the next shared lock is followed by another take-over */
@@ -315,6 +331,49 @@ int clock_gettime(clockid_t clock, struct timespec *t)
 		return REAL(clock_gettime)(clock, t);
 	t->tv_sec = (time_t)(scripted_ms / 1000);
 	t->tv_nsec = (long)(scripted_ms % 1000) * 1000000;
+	return 0;
+}
+
+/* What the keeper asks for itself; in the test's world it is only written down. */
+static struct {
+	int policy, priority, nice, locked; /* 0 = not granted */
+} asked;
+static int played_refusal; /* the errno of all of it; 0 = it is granted */
+
+static bool refused(void)
+{
+	if (hit())
+		return true;
+	errno = played_refusal;
+	return played_refusal;
+}
+
+int sched_setscheduler(pid_t pid, int policy, const struct sched_param *param)
+{
+	if (refused())
+		return -1;
+	if (!script)
+		return REAL(sched_setscheduler)(pid, policy, param);
+	asked.policy = policy;
+	asked.priority = param->sched_priority;
+	return 0;
+}
+
+int setpriority(__priority_which_t which, id_t who, int value)
+{
+	if (refused())
+		return -1;
+	if (!script)
+		return REAL(setpriority)(which, who, value);
+	asked.nice = value;
+	return 0;
+}
+
+int mlockall(int flags)
+{
+	if (refused())
+		return -1;
+	asked.locked = flags;
 	return 0;
 }
 

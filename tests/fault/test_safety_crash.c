@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * test_safety_crash.c - the agent is killed before and after every system call of apply, keep, rollback, recovery, a
- * new segment and a take-over; then recovery runs: knobs as they should be, the log intact, every time.
+ * test_safety_crash.c - the agent is killed before and after every system call of apply, keep, rollback, breach, promotion,
+ * ejection, recovery, a new segment, its end and an upgrade; then recovery runs: knobs as they should be, the log intact,
+ * every time.
  *
  * Enumerated, not sampled: N = 0, 1, … until the operation ends by itself. Counts are printed. The knobs are files of
  * a fake root.
@@ -20,9 +21,42 @@
 static struct fake f;
 
 /* What the child does; each begins at the same state, which it makes before steps_begin(). */
-enum operation { APPLY, KEEP, ROLLBACK, BREACH, RECOVER, ROTATE, CLOSE, UPGRADE, N_OPERATIONS };
+enum operation {
+	APPLY,
+	KEEP,
+	ROLLBACK,
+	BREACH,
+	RECOVER,
+	ROTATE,
+	CLOSE,
+	UPGRADE,
+	PROMOTE,
+	DEMOTE,
+	EJECT,
+	N_OPERATIONS
+};
 static const char *const names[] = { "apply", "keep", "rollback", "breach", "recover",
-	"new segment", "close", "upgrade" };
+	"new segment", "close", "upgrade", "promotion", "demotion", "ejection" };
+
+/* Half of a policy's life, on record by its id; 0 or -errno. */
+static int note(struct safety *s, const char *from, const char *to)
+{
+	struct policy_event event = { .policy = "tuner", .sentence = "s", .evidence = "e" };
+	struct safety_error error;
+
+	strcpy(event.from, from);
+	strcpy(event.to, to);
+	return safety_note(s, &event, &error);
+}
+
+static int eject(struct safety *s)
+{
+	struct exit_record ejection = { .policy = "tuner", .kind = "slo", .reason = "slow" };
+	struct safety_error error;
+	bool quarantined;
+
+	return safety_exit(s, &ejection, &quarantined, &error);
+}
 
 static int operate(void *arg)
 {
@@ -42,6 +76,12 @@ static int operate(void *arg)
 		return 2;
 	if (op != APPLY && change_two(s, CHANGE_AUTO, &id, &error))
 		return 3;
+	if (op == PROMOTE || op == DEMOTE)
+		note(s, "detached", "canary:10");
+	if (op == DEMOTE)
+		note(s, "canary:10", "enforce");
+	if (op == EJECT)
+		eject(s), eject(s);
 	steps_begin();
 	switch (op) {
 	case APPLY:
@@ -58,6 +98,16 @@ static int operate(void *arg)
 		break;
 	case ROTATE:
 		err = change_one(s, "kml", CHANGE_AUTO, DIRTY_RATIO, "40", &other, &error);
+		break;
+	case PROMOTE:
+		err = note(s, "canary:10", "enforce");
+		break;
+	case DEMOTE:
+		err = (int)safety_breach(s, "tuner", "p99 rose") | note(s, "enforce", "shadow");
+		break;
+	/* as the agent does it: the ejection is the third, so that a quarantine follows */
+	case EJECT:
+		err = eject(s) | (int)safety_breach(s, "tuner", "it was ejected");
 		break;
 	case UPGRADE:
 		safety_close(s, SAFETY_UPGRADE);
@@ -104,8 +154,65 @@ static void check_log(const char *what, long n)
 		fail_msg("%s killed at stop %ld: %u changes are open", what, n, audit.open);
 }
 
+/* What a journal says of the policy. */
+struct told {
+	unsigned int notes, ejections;
+	char mode[RECORD_OWNER_MAX];
+	uint64_t id;
+};
+
+static int tell(void *ctx, const struct record *record)
+{
+	struct told *told = ctx;
+
+	told->ejections += record->kind == RECORD_EXIT;
+	if (record->kind != RECORD_POLICY)
+		return 0;
+	told->notes++;
+	told->id = record->policy.id;
+	strcpy(told->mode, record->policy.to);
+	return 0;
+}
+
+/*
+ * The step is on record whole or not at all, and never without the ones before it; what is on record can be explained. True:
+ * it is. A third ejection keeps the policy out, whether or not the quarantine that follows it came to be written.
+ */
+static bool check_policy(enum operation op, long n)
+{
+	static const char *const after[] = { "canary:10", "enforce", "shadow" };
+	unsigned int before = op == PROMOTE ? 1 : op == DEMOTE ? 2 : 0;
+	struct told told = { 0 };
+	struct safety_error error = { "" };
+	struct safety *s;
+	char text[4096];
+
+	assert_int_equal(safety_history(f.dir, tell, &told, &error), 0);
+	if (op == EJECT) {
+		assert_in_range(told.ejections, 2, 3);
+		assert_int_equal(safety_attend(&s, &f.options, &error), 0);
+		for (int i = 0; i < 2; i++) {
+			int err = safety_admit(s, "tuner", &error);
+
+			if (err != (told.ejections == 3 ? -EPERM : 0))
+				fail_msg("stop %ld: %u ejections, admitted with %d", n,
+					told.ejections, err);
+		}
+		safety_leave(s);
+		return told.ejections == 3;
+	}
+	if (told.notes != before && told.notes != before + 1)
+		fail_msg("%s killed at stop %ld: %u of %u events", names[op], n, told.notes,
+			before + 1);
+	assert_string_equal(told.mode, after[told.notes - 1]);
+	assert_int_equal(safety_explain(f.dir, told.id, text, sizeof(text), &error), 0);
+	assert_non_null(strstr(text, "evidence: e"));
+	return told.notes > before;
+}
+
 static void sweep(enum operation op)
 {
+	long with = 0;
 	struct safety_report report;
 	struct safety_error error;
 	long n, steps = 0;
@@ -136,7 +243,11 @@ static void sweep(enum operation op)
 				n);
 		if (access(f.dir, F_OK) == 0)
 			check_log(names[op], n);
+		if (op >= PROMOTE)
+			with += check_policy(op, n);
 	}
+	/* it is not on record at first, and is before the end */
+	assert_true(op < PROMOTE || (with > 0 && with < n));
 	print_message(
 		"%s: killed at each of %ld stops, undone and recorded every time\n", names[op], n);
 	assert_true(n > 6);
@@ -159,6 +270,9 @@ SWEEP(test_recover, RECOVER)
 SWEEP(test_new_segment, ROTATE)
 SWEEP(test_close, CLOSE)
 SWEEP(test_upgrade, UPGRADE)
+SWEEP(test_promotion, PROMOTE)
+SWEEP(test_demotion, DEMOTE)
+SWEEP(test_ejection, EJECT)
 
 /* Recovery itself is killed, again and again, at its first stop, its second…: in the end all is undone. */
 static void test_recovery_killed_each_time(void **state)
@@ -286,6 +400,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_new_segment),
 		cmocka_unit_test(test_close),
 		cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_promotion),
+		cmocka_unit_test(test_demotion),
+		cmocka_unit_test(test_ejection),
 		cmocka_unit_test(test_recovery_killed_each_time),
 	};
 

@@ -6,17 +6,15 @@
  * namespace of a child, where that is permitted.
  */
 #include <errno.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <cmocka.h>
 #include "agent/safety/journal.h"
+#include "tests/unit/own_mounts.h"
 #include "tests/unit/safety_dir.h"
 
 #define N_CHANGES 4
@@ -482,18 +480,9 @@ static int on_small_disk(void)
 
 static void test_full_and_read_only_disk(void **state)
 {
-	pid_t pid = fork();
-	int status;
+	int status = own_mounts(on_small_disk);
 
 	(void)state;
-	if (pid == 0) {
-		if (unshare(CLONE_NEWNS) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
-			_exit(77);
-		if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-			_exit(77);
-		_exit(on_small_disk());
-	}
-	waitpid(pid, &status, 0);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
 		print_message("skipped: no mount namespace is permitted here\n");
 		skip();

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include "agent/safety/breaker.h"
 #include "agent/safety/canary.h"
 #include "agent/safety/knob_kind.h"
 #include "agent/safety/safety_internal.h"
@@ -132,6 +133,48 @@ static void the_book_forgets_what_ended_first(void **state)
 	book_free(book);
 }
 
+/* What there is no room for is not on the disk either: a journal that could not be read again would keep all from starting. */
+static void a_quarantine_too_many_is_not_written(void **state)
+{
+	struct exit_record exit = { .kind = "slo", .reason = "slow" };
+	bool quarantined;
+	uint64_t next;
+
+	(void)state;
+	for (int i = 0; i <= BOOK_QUARANTINE_MAX; i++) {
+		int err = 0;
+
+		snprintf(exit.policy, sizeof(exit.policy), "p%d", i);
+		for (int k = 0; k < BREAKER_EJECTIONS; k++) {
+			next = journal_next_seq(s->journal);
+			err = safety_exit(s, &exit, &quarantined, &error);
+		}
+		assert_int_equal(quarantined, i < BOOK_QUARANTINE_MAX);
+		assert_int_equal(err, i < BOOK_QUARANTINE_MAX ? 0 : -EOVERFLOW);
+	}
+	assert_non_null(strstr(error.text, "no room left"));
+	/* the ejection is on record, the quarantine is not */
+	assert_int_equal(journal_next_seq(s->journal), next + 1);
+	again(SAFETY_STOP);
+	assert_int_equal(s->book->n_quarantine, BOOK_QUARANTINE_MAX);
+	assert_int_equal(safety_admit(s, "p0", &error), -EPERM);
+	/* three ejections are three ejections: it stays out, for want of room to say why */
+	assert_int_equal(safety_admit(s, exit.policy, &error), -EOVERFLOW);
+	/* there is room for one that is listed already, and again once another was lifted */
+	{
+		struct record r = { .kind = RECORD_QUARANTINE, .quarantine = { .on = 1 } };
+
+		strcpy(r.quarantine.policy, "p0");
+		assert_int_equal(book_reserve(s->book, &r), 0);
+		strcpy(r.quarantine.policy, exit.policy);
+		assert_int_equal(book_reserve(s->book, &r), -EOVERFLOW);
+		assert_int_equal(safety_unquarantine(s, "p7", &error), 0);
+		assert_int_equal(book_reserve(s->book, &r), 0);
+	}
+	assert_int_equal(safety_admit(s, exit.policy, &error), -EPERM);
+	assert_true(book_quarantined(s->book, exit.policy));
+}
+
 static void more_quarantines_than_there_is_room_for(void **state)
 {
 	struct record *r = calloc(1, sizeof(*r));
@@ -152,6 +195,67 @@ static void more_quarantines_than_there_is_room_for(void **state)
 	assert_int_equal(safety_open(&s, &f.options, NULL, &error), -EOVERFLOW);
 	assert_non_null(strstr(error.text, "more than there is room for"));
 	s = NULL;
+}
+
+/* Undone, and nobody could record it: recovery finds the old values and says so, though the mode is not its to undo. */
+static void what_is_back_already_is_recorded(void **state)
+{
+	static const struct {
+		const char *swappiness, *read_ahead;
+		unsigned int rolled_back;
+	} row[] = { { "010", "512", 0 }, { "060", "512", 0 }, { "010", "128", 0 },
+		{ "060", "128", 1 } };
+	struct safety_report report;
+	uint64_t id;
+
+	(void)state;
+	assert_int_equal(change_two(s, CHANGE_NEVER, &id, &error), 0);
+	safety_leave(s);
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		file_put(f.root, SWAPPINESS_FILE, row[i].swappiness);
+		file_put(f.root, READ_AHEAD_FILE, row[i].read_ahead);
+		assert_int_equal(safety_recover(&f.options, &report, &error), 0);
+		assert_int_equal(report.rolled_back, row[i].rolled_back);
+		assert_int_equal(report.in_force, !row[i].rolled_back);
+		assert_true(file_is(f.root, SWAPPINESS_FILE, row[i].swappiness));
+		assert_true(file_is(f.root, READ_AHEAD_FILE, row[i].read_ahead));
+	}
+	assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+	assert_int_equal(book_find(s->book, id)->state, CHANGE_ROLLED_BACK);
+}
+
+/* A word is written as a word and a number as the kernel reads one, whatever was asked for. */
+static void words_and_numbers_are_written(void **state)
+{
+	static const struct {
+		const char *name, *file, *was, *value, *written;
+	} row[] = {
+		{ "sysfs:kernel/mm/transparent_hugepage/enabled",
+			"sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n",
+			"never", "never\n" },
+		{ "cgroup:a/memory.high", "sys/fs/cgroup/a/memory.high", "max\n", "010485760",
+			"10485760\n" },
+		{ "cgroup:b/memory.high", "sys/fs/cgroup/b/memory.high", "8388608\n", "max",
+			"max\n" },
+		{ SWAPPINESS, SWAPPINESS_FILE, "60\n", "0x10", "16\n" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		uint64_t id;
+		char *text;
+
+		file_put(f.root, row[i].file, row[i].was);
+		assert_int_equal(
+			change_one(s, "a", CHANGE_AUTO, row[i].name, row[i].value, &id, &error), 0);
+		text = file_read(f.root, row[i].file, NULL);
+		assert_string_equal(text, row[i].written);
+		free(text);
+		assert_int_equal(safety_rollback(s, id, "x", NULL, &error), 0);
+		text = file_read(f.root, row[i].file, NULL);
+		assert_string_equal(text, i == 0 ? "madvise\n" : row[i].was);
+		free(text);
+	}
 }
 
 static void breach_is_of_one_owner(void **state)
@@ -517,7 +621,10 @@ int main(void)
 		T(odd_requests_are_refused),
 		T(as_many_changes_as_there_is_room_for),
 		T(the_book_forgets_what_ended_first),
+		T(a_quarantine_too_many_is_not_written),
 		T(more_quarantines_than_there_is_room_for),
+		T(what_is_back_already_is_recorded),
+		T(words_and_numbers_are_written),
 		T(breach_is_of_one_owner),
 		T(another_boot_counts_for_no_rate),
 		T(an_upgrade_has_its_time),

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The crash sweep on the settings of this kernel (vm.swappiness, vda's read-ahead, vm.dirty_ratio, vm.dirty_bytes): SIGKILL
-# before and after every system call of apply, keep, rollback, breach, recovery, a new segment, close and upgrade, and the
-# coupled pair either way round. Enumerated; the counts are noted. All of it on 6.12, apply and recovery on the others.
+# before and after every system call of apply, keep, rollback, breach, promotion, demotion, ejection, recovery, a new segment,
+# close and upgrade, and the coupled pair either way round. Enumerated; the counts are noted. All of it on 6.12, apply and recovery on the others.
 # needs: program:build/tests/fault/test_safety_crash program:build/tests/fault/test_safety_coupled
 # timeout: 240
 

@@ -8,6 +8,29 @@
 #include "kmod/replica/replica.h"
 
 /*
+ * dm_io(), waiting. Some 7.x has a second word of bits, of the areas that do not support what was asked: they failed too,
+ * and the header's declaration says which of the two it is.
+ */
+static int dm_io_wait(struct dm_io_request *request, unsigned int n, struct dm_io_region *where,
+	unsigned long *failed)
+{
+	int (*bits_of_errors)(struct dm_io_request *, unsigned int, struct dm_io_region *,
+		unsigned long *, unsigned short) = (void *)dm_io;
+	int (*bits_of_both)(struct dm_io_request *, unsigned int, struct dm_io_region *,
+		unsigned long *, unsigned long *, unsigned short) = (void *)dm_io;
+	unsigned long unsupported = 0;
+	int err;
+
+	if (__builtin_types_compatible_p(typeof(bits_of_errors), typeof(&dm_io)))
+		return bits_of_errors(request, n, where, failed, IOPRIO_DEFAULT);
+	BUILD_BUG_ON(!__builtin_types_compatible_p(typeof(bits_of_errors), typeof(&dm_io)) &&
+		     !__builtin_types_compatible_p(typeof(bits_of_both), typeof(&dm_io)));
+	err = bits_of_both(request, n, where, failed, &unsupported, IOPRIO_DEFAULT);
+	*failed |= unsupported;
+	return err;
+}
+
+/*
  * Move one block between memory and the same place of the area of each of `legs`; a page of NULL goes with a flush.
  * Waits. Returns the legs where it failed.
  */
@@ -31,7 +54,7 @@ unsigned long replica_meta_io(
 			.count = page ? REPLICA_BLOCK >> SECTOR_SHIFT : 0 };
 	if (!n)
 		return 0;
-	err = dm_io(&request, n, where, &bits, IOPRIO_DEFAULT);
+	err = dm_io_wait(&request, n, where, &bits);
 	if (err && !bits)
 		return legs;
 	n = 0;

@@ -210,8 +210,7 @@ static blk_status_t queue_rq(struct blk_mq_hw_ctx *hctx, const struct blk_mq_que
 	}
 }
 
-static int init_request(
-	struct blk_mq_tag_set *set, struct request *rq, unsigned int hctx, unsigned int node)
+static int init_command(struct request *rq)
 {
 	struct command *command = blk_mq_rq_to_pdu(rq);
 
@@ -225,7 +224,26 @@ static int init_request(
 	return 0;
 }
 
-static const struct blk_mq_ops ops = { .queue_rq = queue_rq, .init_request = init_request };
+/* The node is unsigned up to some 7.x, and an int from then on: the header says which of the two it takes. */
+static int __maybe_unused init_request_unsigned(
+	struct blk_mq_tag_set *set, struct request *rq, unsigned int hctx, unsigned int node)
+{
+	return init_command(rq);
+}
+
+static int __maybe_unused init_request_int(
+	struct blk_mq_tag_set *set, struct request *rq, unsigned int hctx, int node)
+{
+	return init_command(rq);
+}
+
+#define INIT_REQUEST                                                             \
+	_Generic(((struct blk_mq_ops *)NULL)->init_request,                      \
+		int (*)(struct blk_mq_tag_set *, struct request *, unsigned int, \
+			int): init_request_int,                                  \
+		default: init_request_unsigned)
+
+static const struct blk_mq_ops ops = { .queue_rq = queue_rq, .init_request = INIT_REQUEST };
 static const struct block_device_operations fops = { .owner = THIS_MODULE };
 
 static struct gendisk *alloc_gendisk(struct disk *d)

@@ -10,6 +10,7 @@
 # timeout: 240
 
 points=$(sed -n 's/.*semantos\.crash_points=\([0-9]*\).*/\1/p' /proc/cmdline)
+points=${points:-${SEMANTOS_SOAK:+500}}
 points=${points:-12}
 fail() { dmesg | tail -n 30; dmsetup status; echo "point $point: $*"; exit 1; }
 param=/sys/module/semantos_testdev/parameters

@@ -36,16 +36,19 @@ static const char usage[] =
 	"(1024)\n"
 	"      --nowait-reject N     reads that must not wait are refused when N are in flight on "
 	"a leg\n"
+	"      --hedge-us N          a second leg is asked when the first has not answered a read "
+	"for "
+	"N us (0: when the policy says)\n"
 	"      --degraded            start: go on although devices are missing\n"
 	"      --rebuild DEVICE      start: fill this device from the others, whatever is on it\n";
 
-enum { OPT_WIPE = 256, OPT_EQUAL, OPT_REGION, OPT_NOWAIT, OPT_DEGRADED, OPT_REBUILD };
+enum { OPT_WIPE = 256, OPT_EQUAL, OPT_REGION, OPT_NOWAIT, OPT_HEDGE, OPT_DEGRADED, OPT_REBUILD };
 
 struct volume_options {
 	const char *wipe[REPLICA_MAX_LEGS], *rebuild[REPLICA_MAX_LEGS];
 	unsigned int n_wipe, n_rebuild;
-	bool equal, degraded;
-	uint64_t region_kib, nowait;
+	bool equal, degraded, hedging;
+	uint64_t region_kib, nowait, hedge_us;
 };
 
 static bool volume_option(void *ctx, int id, const char *value, char *why, size_t why_len)
@@ -78,9 +81,30 @@ static bool volume_option(void *ctx, int id, const char *value, char *why, size_
 			return true;
 		snprintf(why, why_len, "--nowait-reject takes 1 to 65535");
 		return false;
+	case OPT_HEDGE:
+		o->hedging = ctl_number(value, 0, 1000000, &o->hedge_us);
+		if (!o->hedging)
+			snprintf(why, why_len, "--hedge-us takes 0 to 1000000");
+		return o->hedging;
 	default:
 		return false;
 	}
+}
+
+/* What the table says of reads, create and start alike. */
+static int read_options_words(const struct volume_options *o)
+{
+	return 2 * !!o->nowait + 2 * o->hedging;
+}
+
+static void read_options_add(const struct volume_options *o, char *to, size_t len)
+{
+	int at = 0;
+
+	if (o->nowait)
+		at = snprintf(to, len, " nowait_reject %" PRIu64, o->nowait);
+	if (o->hedging)
+		snprintf(to + at, len - (size_t)at, " hedge_us %" PRIu64, o->hedge_us);
 }
 
 static bool named(const char *const *list, unsigned int n, const char *path)
@@ -168,15 +192,13 @@ static int create(const struct ctl *ctl, const struct volume_options *o, const c
 	for (unsigned int i = 0; i < n; i++)
 		at += snprintf(line + at, sizeof(line) - (size_t)at, " %.255s 0", paths[i]);
 	at += snprintf(line + at, sizeof(line) - (size_t)at, " %d create",
-		1 + o->equal + 2 * !!o->region_kib + 2 * !!o->nowait);
+		1 + o->equal + 2 * !!o->region_kib + read_options_words(o));
 	if (o->equal)
 		at += snprintf(line + at, sizeof(line) - (size_t)at, " assume_equal");
 	if (o->region_kib)
 		at += snprintf(line + at, sizeof(line) - (size_t)at, " region_sectors %" PRIu64,
 			o->region_kib * 2);
-	if (o->nowait)
-		snprintf(
-			line + at, sizeof(line) - (size_t)at, " nowait_reject %" PRIu64, o->nowait);
+	read_options_add(o, line + at, sizeof(line) - (size_t)at);
 	return load(ctl, name, line, "created");
 }
 
@@ -240,14 +262,12 @@ static int start(const struct ctl *ctl, const struct volume_options *o, const ch
 			"without, say --degraded.",
 			missing, first.nr_legs);
 	at += snprintf(line + at, sizeof(line) - (size_t)at, " %d region_sectors %u",
-		2 + !!missing + 2 * !!blank + 2 * !!o->nowait, first.region_sectors);
+		2 + !!missing + 2 * !!blank + read_options_words(o), first.region_sectors);
 	if (missing)
 		at += snprintf(line + at, sizeof(line) - (size_t)at, " degraded");
 	if (blank)
 		at += snprintf(line + at, sizeof(line) - (size_t)at, " rebuild %u", rebuild);
-	if (o->nowait)
-		snprintf(
-			line + at, sizeof(line) - (size_t)at, " nowait_reject %" PRIu64, o->nowait);
+	read_options_add(o, line + at, sizeof(line) - (size_t)at);
 	return load(ctl, name, line, "started");
 }
 
@@ -401,6 +421,7 @@ int cmd_volume(int argc, char **argv)
 		{ "assume-equal", no_argument, NULL, OPT_EQUAL },
 		{ "region-kib", required_argument, NULL, OPT_REGION },
 		{ "nowait-reject", required_argument, NULL, OPT_NOWAIT },
+		{ "hedge-us", required_argument, NULL, OPT_HEDGE },
 		{ "degraded", no_argument, NULL, OPT_DEGRADED },
 		{ "rebuild", required_argument, NULL, OPT_REBUILD }, { 0 } };
 	struct ctl ctl = { .command = "volume", .usage = usage };

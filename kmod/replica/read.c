@@ -3,7 +3,7 @@
  * read.c - reads: one leg, and the next one if it fails.
  *
  * Only a leg in sync is read, and where legs may differ, only the first of them, so that two reads of one block
- * agree. A read that fails costs its leg nothing but a second without reads: it may still take writes, and what it
+ * agree. Or two legs, see hedge.c. A read that fails costs its leg nothing but a second without reads: it may still take writes, and what it
  * cannot read it may yet be able to write. Runs in the submitter's context, sleeps nowhere, allocates nothing.
  */
 #include "kmod/replica/replica.h"
@@ -24,7 +24,24 @@ void replica_counts_sum(struct replica *r, struct replica_counts *sum)
 		}
 		sum->retried += READ_ONCE(c->retried);
 		sum->refused += READ_ONCE(c->refused);
+		sum->hedges += READ_ONCE(c->hedges);
+		sum->hedges_won += READ_ONCE(c->hedges_won);
+		sum->unhedged += READ_ONCE(c->unhedged);
 	}
+}
+
+/* Does nothing speak against a read from this leg, if another has the data as well? */
+bool replica_leg_good(struct replica *r, unsigned int leg)
+{
+	return !time_before(jiffies, READ_ONCE(r->leg[leg].avoid_until)) &&
+	       !replica_hedge_owes(r, leg);
+}
+
+/* A leg failed a read: for a while it gets none, if there is another. */
+void replica_read_failed(struct replica *r, unsigned int leg)
+{
+	atomic_long_inc(&r->leg[leg].read_errors);
+	WRITE_ONCE(r->leg[leg].avoid_until, jiffies + REPLICA_AVOID);
 }
 
 /*
@@ -44,9 +61,8 @@ static bool point_at_next(struct replica *r, struct replica_bio *rb, struct sema
 	if (replica_log_differs(r, sector >> ilog2(r->region_sectors))) {
 		good = BIT(__ffs(eligible));
 	} else {
-		for_each_set_bit(leg, &eligible,
-			r->nr_legs) if (time_before(jiffies, READ_ONCE(r->leg[leg].avoid_until)))
-			good &= ~BIT(leg);
+		for_each_set_bit(leg, &eligible, r->nr_legs) if (!replica_leg_good(r, leg)) good &=
+			~BIT(leg);
 	}
 	*read = (struct semantos_blk_read){
 		.sector = sector,
@@ -96,30 +112,38 @@ int replica_map_read(struct replica *r, struct bio *bio)
 		bio_wouldblock_error(bio);
 		return DM_MAPIO_SUBMITTED;
 	}
+	if (replica_hedge_read(r, rb, &read))
+		return DM_MAPIO_SUBMITTED;
 	count_start(r, rb, &read);
 	return DM_MAPIO_REMAPPED;
+}
+
+/* Have a read that failed sent to a leg that was not tried. False: there is none. Any context. */
+bool replica_read_next(struct replica *r, struct replica_bio *rb)
+{
+	unsigned long flags;
+
+	if (!(READ_ONCE(r->sync_legs) & ~rb->tried))
+		return false;
+	this_cpu_inc(r->counts->retried);
+	spin_lock_irqsave(&r->lock, flags);
+	bio_list_add(&r->failed_reads, rb->bio);
+	spin_unlock_irqrestore(&r->lock, flags);
+	queue_work(r->read_wq, &r->read_work);
+	return true;
 }
 
 int replica_end_read(struct replica *r, struct bio *bio, blk_status_t *status)
 {
 	struct replica_bio *rb = replica_bio_of(r, bio);
-	unsigned long flags;
 
 	if (!rb->tried)
-		return DM_ENDIO_DONE; /* nothing was sent */
+		return DM_ENDIO_DONE; /* nothing was sent, or a hedge saw to it */
 	semantos_blk_end(r->blk, &rb->io, blk_status_to_errno(*status));
 	if (likely(!*status) || *status == BLK_STS_AGAIN)
 		return DM_ENDIO_DONE;
-	atomic_long_inc(&r->leg[rb->leg].read_errors);
-	WRITE_ONCE(r->leg[rb->leg].avoid_until, jiffies + REPLICA_AVOID);
-	if (!(READ_ONCE(r->sync_legs) & ~rb->tried))
-		return DM_ENDIO_DONE;
-	this_cpu_inc(r->counts->retried);
-	spin_lock_irqsave(&r->lock, flags);
-	bio_list_add(&r->failed_reads, bio);
-	spin_unlock_irqrestore(&r->lock, flags);
-	queue_work(r->read_wq, &r->read_work);
-	return DM_ENDIO_INCOMPLETE;
+	replica_read_failed(r, rb->leg);
+	return replica_read_next(r, rb) ? DM_ENDIO_INCOMPLETE : DM_ENDIO_DONE;
 }
 
 /* Send reads that a leg failed to the next one. Apart from the worker, which may be waiting for a leg. */

@@ -25,6 +25,7 @@
 #include <linux/dm-kcopyd.h>
 #include <linux/dm-region-hash.h>
 #include <linux/crc32.h>
+#include <linux/hrtimer.h>
 #include <linux/percpu.h>
 #include <linux/version.h>
 #include <linux/workqueue.h>
@@ -36,6 +37,7 @@
 #define REPLICA_COPIES 2 /* regions copied at a time */
 #define REPLICA_CLEAN_DELAY (2 * HZ) /* a region that rests for so long is marked clean */
 #define REPLICA_RETRY_DELAY HZ /* until a region whose copy failed is tried again */
+#define REPLICA_MAX_HEDGE_US 1000000
 #define REPLICA_AVOID HZ /* so long no read goes to a leg that failed one, if there is another */
 
 struct replica_leg {
@@ -45,12 +47,15 @@ struct replica_leg {
 	u64 left; /* while it is out: see struct replica_super */
 	unsigned long avoid_until; /* jiffies */
 	atomic_long_t read_errors, write_errors;
+	atomic_t owed; /* reads in flight that another leg has answered */
 };
 
 /* Per CPU. What is in flight on a leg, semantos.ko counts. */
 struct replica_counts {
 	u64 reads[REPLICA_MAX_LEGS], writes[REPLICA_MAX_LEGS];
 	u64 retried, refused;
+	u64 hedges, hedges_won; /* a second leg was asked; and was the first to answer */
+	u64 unhedged; /* reads that were to have a second leg in time, and could not */
 };
 
 /* A region on its way from one leg to others. */
@@ -81,6 +86,8 @@ struct replica {
 	/* the table's options */
 	bool create, assume_equal, degraded;
 	unsigned int nowait_depth; /* 0: reads that must not wait are never refused here */
+	bool hedging; /* hedge_us was given */
+	unsigned int hedge_us; /* 0: only where the policy says so */
 	unsigned long rebuild; /* legs to be taken as blank */
 	u32 region_sectors;
 
@@ -111,6 +118,7 @@ struct replica {
 	atomic_t unwanted_legs; /* to be put out, asked for by a message */
 	atomic_t copy_turn; /* moves on when a source could not be read */
 	atomic_long_t ejected;
+	atomic_t hedges; /* that exist */
 
 	spinlock_t lock; /* the lists below; taken with interrupts off */
 	struct bio_list writes; /* from map, and from regions that were copied: to be issued */
@@ -169,11 +177,31 @@ static inline unsigned long replica_all(struct replica *r)
 	return (1UL << r->nr_legs) - 1;
 }
 
+static inline void replica_timer_init(
+	struct hrtimer *timer, enum hrtimer_restart (*function)(struct hrtimer *))
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+	hrtimer_setup(timer, function, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+#else
+	hrtimer_init(timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	timer->function = function;
+#endif
+}
+
 /* read.c */
 int replica_map_read(struct replica *r, struct bio *bio);
+bool replica_leg_good(struct replica *r, unsigned int leg);
+void replica_read_failed(struct replica *r, unsigned int leg);
+bool replica_read_next(struct replica *r, struct replica_bio *rb);
 int replica_end_read(struct replica *r, struct bio *bio, blk_status_t *status);
 void replica_retry_reads(struct work_struct *work);
 void replica_counts_sum(struct replica *r, struct replica_counts *sum);
+
+/* hedge.c */
+bool replica_hedge_read(
+	struct replica *r, struct replica_bio *rb, const struct semantos_blk_read *read);
+bool replica_hedge_owes(struct replica *r, unsigned int leg);
+void replica_hedges_end(struct replica *r);
 
 /* write.c; all but replica_queue_write() by the worker only */
 void replica_queue_write(struct replica *r, struct bio *bio);

@@ -13,6 +13,7 @@
  *   region_sectors N  a power of two of at least 8; the unit in which differences are remembered
  *   nowait_reject N   a read that must not wait is refused (EAGAIN) when its leg has N requests in flight, or when
  *                     the policy says so
+ *   hedge_us N        a second leg is asked when the first has not answered a read for so long; 0: when the policy says
  * create, assume_equal and rebuild are done once, and left out of the table that is printed.
  * Messages: resync LEG, fail LEG. docs/volume.md explains them, the status line, and what is promised of the data.
  */
@@ -56,6 +57,7 @@ static void replica_free(struct replica *r)
 {
 	unsigned int leg;
 
+	replica_hedges_end(r);
 	if (r->wq) {
 		cancel_delayed_work_sync(&r->later);
 		destroy_workqueue(r->wq);
@@ -129,7 +131,9 @@ static int read_options(struct replica *r, struct dm_arg_set *args)
 					   region = { 8, 1 << 30,
 						   "region_sectors takes a power of two" },
 					   depth = { 1, 65535,
-						   "nowait_reject takes a depth of 1 to 65535" };
+						   "nowait_reject takes a depth of 1 to 65535" },
+					   hedge = { 0, REPLICA_MAX_HEDGE_US,
+						   "hedge_us takes 0 to 1000000" };
 
 		word = dm_shift_arg(args);
 		n--;
@@ -156,6 +160,10 @@ static int read_options(struct replica *r, struct dm_arg_set *args)
 			n--;
 		} else if (!strcmp(word, "nowait_reject")) {
 			err = dm_read_arg(&depth, args, &r->nowait_depth, &ti->error);
+			n--;
+		} else if (!strcmp(word, "hedge_us")) {
+			err = dm_read_arg(&hedge, args, &r->hedge_us, &ti->error);
+			r->hedging = true;
 			n--;
 		} else {
 			ti->error = "An option is not known";
@@ -210,7 +218,7 @@ static int make_parts(struct replica *r)
 	r->counts = alloc_percpu(struct replica_counts);
 	r->page = (void *)get_zeroed_page(GFP_KERNEL);
 	r->wq = alloc_ordered_workqueue("semantos-replica", WQ_MEM_RECLAIM);
-	r->read_wq = alloc_workqueue("semantos-replica-read", WQ_MEM_RECLAIM, 0);
+	r->read_wq = alloc_workqueue("semantos-replica-read", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
 	if (!r->counts || !r->page || !r->wq || !r->read_wq)
 		return -ENOMEM;
 	r->io = dm_io_client_create();
@@ -394,7 +402,7 @@ static char leg_letter(struct replica *r, unsigned int leg)
 static void status_info(struct replica *r, char *result, unsigned int maxlen)
 {
 	struct replica_counts sum;
-	unsigned int sz = 0, leg;
+	unsigned int sz = 0, leg, owed = 0;
 
 	replica_counts_sum(r, &sum);
 	DMEMIT("%d %u ", REPLICA_TABLE_VERSION, r->nr_legs);
@@ -409,6 +417,11 @@ static void status_info(struct replica *r, char *result, unsigned int maxlen)
 			atomic_long_read(&r->leg[leg].write_errors));
 	DMEMIT(" %llu %llu %ld %llu", sum.retried, sum.refused, atomic_long_read(&r->ejected),
 		(unsigned long long)replica_log_dirty(r));
+	if (!r->hedging)
+		return;
+	for (leg = 0; leg < r->nr_legs; leg++)
+		owed += atomic_read(&r->leg[leg].owed);
+	DMEMIT(" %llu %llu %llu %u", sum.hedges, sum.hedges_won, sum.unhedged, owed);
 }
 
 static void status_table(struct replica *r, char *result, unsigned int maxlen)
@@ -420,7 +433,7 @@ static void status_table(struct replica *r, char *result, unsigned int maxlen)
 		DMEMIT(" %s %llu", r->leg[leg].dev ? r->leg[leg].dev->name : "-",
 			(unsigned long long)r->leg[leg].start);
 	words = r->create + r->assume_equal + r->degraded + 2 * hweight_long(r->rebuild) + 2 +
-		2 * !!r->nowait_depth;
+		2 * !!r->nowait_depth + 2 * r->hedging;
 	DMEMIT(" %u", words);
 	if (r->create)
 		DMEMIT(" create");
@@ -432,6 +445,8 @@ static void status_table(struct replica *r, char *result, unsigned int maxlen)
 	DMEMIT(" region_sectors %u", r->region_sectors);
 	if (r->nowait_depth)
 		DMEMIT(" nowait_reject %u", r->nowait_depth);
+	if (r->hedging)
+		DMEMIT(" hedge_us %u", r->hedge_us);
 }
 
 static void replica_status(struct dm_target *ti, status_type_t type, unsigned int status_flags,

@@ -27,7 +27,7 @@ _semantosctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--socket|--timeout|--because|--dir|--mode|--device|--rows|--duration|--interval|--count|--root|--policy-path|-o|--output|--model|\
-		--wipe|--rebuild|--region-kib|--nowait-reject)
+		--wipe|--rebuild|--region-kib|--nowait-reject|--hedge-us)
 			((i++)) ;;
 		-*) ;;
 		*)
@@ -60,7 +60,7 @@ _semantosctl()
 		mapfile -t COMPREPLY < <(compgen -W "linnos-digits heimdall latency-ages" -- "$cur"); return ;;
 	--labeler)
 		mapfile -t COMPREPLY < <(compgen -W "inflection percentile-85" -- "$cur"); return ;;
-	--timeout|--because|--rows|--duration|--interval|--count|--region-kib|--nowait-reject)
+	--timeout|--because|--rows|--duration|--interval|--count|--region-kib|--nowait-reject|--hedge-us)
 		return ;;
 	esac
 
@@ -83,7 +83,7 @@ _semantosctl()
 		train) words+=" --output --encoder --labeler --hidden --outputs --epochs --batch --learning-rate
 			--slow-weight --seed --margin --name --device" ;;
 		replay) words+=" --model --margin --device" ;;
-		volume) words+=" --wipe --assume-equal --region-kib --nowait-reject --degraded --rebuild" ;;
+		volume) words+=" --wipe --assume-equal --region-kib --nowait-reject --hedge-us --degraded --rebuild" ;;
 		model)
 			case $sub in
 			use) words+=" --socket --timeout" ;;

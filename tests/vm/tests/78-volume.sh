@@ -103,7 +103,9 @@ in_sync v || fail "the blank disk is not filled"
 volume remove v
 refused 1 "Device-mapper refused" start v /dev/loop0 /dev/loop1 # stale: the volume went on without it
 dmsetup info v >/dev/null 2>&1 && dmsetup remove v
-volume start v /dev/loop2 /dev/loop0 || fail "the new pair does not start"
+refused 2 "hedge-us takes" start v /dev/loop2 /dev/loop0 --hedge-us never
+volume start v /dev/loop2 /dev/loop0 --hedge-us 50000 --nowait-reject 9 || fail "the new pair does not start"
+dmsetup table v | grep -q 'nowait_reject 9 hedge_us 50000$' || fail "the table is $(dmsetup table v)"
 node v
 check a v "on the new pair"
 volume remove v

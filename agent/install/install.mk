@@ -11,6 +11,8 @@ $(B)/man/%: agent/install/man/%.scd
 	$(call say,MAN,$@)
 	$(Q)mkdir -p $(@D) && scdoc <$< >$@
 
+# every time, because PREFIX may be another one than the last time
+.PHONY: $(B)/semantos-agent.service
 $(B)/semantos-agent.service: agent/install/semantos-agent.service.in
 	$(Q)mkdir -p $(@D) && sed 's|@PREFIX@|$(PREFIX)|g' $< >$@
 

@@ -33,7 +33,7 @@ while read -r knob; do
 	sysctl:vm.*) path=/proc/sys/vm ;;
 	sysfs:block/*) path=/sys/devices ;;
 	sysfs:kernel/mm/transparent_hugepage/*) path=-/sys/kernel/mm/transparent_hugepage ;;
-	cgroup:*) grep -q '^ProtectControlGroups=no$' "$unit" || fail "the unit makes $knob read-only"; continue ;;
+	cgroup:*) path=/sys/fs/cgroup ;;
 	blkra:*)
 		grep -q '^DeviceAllow=block-\* r$' "$unit" || fail "the unit keeps the agent from the nodes of $knob"
 		grep -q '^CapabilityBoundingSet=.*CAP_SYS_ADMIN' "$unit" || fail "the unit lacks the capability of $knob"
@@ -43,7 +43,13 @@ while read -r knob; do
 	esac
 	[[ " $writable " == *" $path "* ]] || fail "the unit makes $knob read-only: ReadWritePaths lacks $path"
 done <"$dir/knobs"
-grep -q '^ProtectKernelTunables=yes$' "$unit" || fail "the unit leaves all settings of the kernel writable"
+for path in /proc/sys /proc/sysrq-trigger /sys; do
+	grep -qE "^ReadOnlyPaths=(.* )?$path( |\$)" "$unit" || fail "the unit leaves $path writable"
+done
+# nor openat2(), by which every setting is opened
+! grep -q '^RestrictSUIDSGID=yes' "$unit" || fail "the unit takes openat2() from the agent and its keeper"
+# systemd makes /sys/fs/bpf read-only with it, whatever ReadWritePaths= says: the agent could not pin (tests/e2e/systemd.sh)
+! grep -q '^ProtectKernelTunables=' "$unit" || fail "the unit takes the BPF file system from the agent"
 "$root/bin/semantosctl" recover --dir "$dir/no-journal" >/dev/null || fail "recover fails where there is nothing to undo"
 if command -v systemd-analyze >/dev/null; then
 	# It looks for the program where the unit says, so point it at the copy; man pages are not on its path.

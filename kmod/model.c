@@ -167,18 +167,26 @@ static void put_model(u32 number, struct model *model)
 		kvfree_rcu(old, rcu);
 }
 
-static int take(const void *blob, size_t n_bytes, const char **why)
+/* What the last write on a descriptor came to, for whoever reads it back. */
+struct said {
+	struct mutex lock;
+	const char *why; /* of a refusal */
+	u32 generation; /* of what was taken; 0 = nothing to say */
+};
+
+static int take(const void *blob, size_t n_bytes, struct said *said)
 {
 	struct infer_blob_head head;
 	struct model *model;
 	size_t packed;
 	int err;
 
-	*why = "it is shorter than its head";
+	said->generation = 0;
+	said->why = "it is shorter than its head";
 	if (n_bytes < sizeof(head))
 		return -EINVAL;
 	memcpy(&head, blob, sizeof(head));
-	*why = "its number is beyond the models this module holds";
+	said->why = "its number is beyond the models this module holds";
 	if (head.model >= SEMANTOS_MODELS)
 		return -E2BIG;
 	/* A head alone, without layers, removes the model of its number. */
@@ -186,38 +194,53 @@ static int take(const void *blob, size_t n_bytes, const char **why)
 		mutex_lock(&models_lock);
 		put_model(head.model, NULL);
 		mutex_unlock(&models_lock);
+		said->why = NULL;
 		return 0;
 	}
-	err = infer_net_check(blob, n_bytes, &packed, why);
+	err = infer_net_check(blob, n_bytes, &packed, &said->why);
 	if (err)
 		return err;
-	*why = "there is no memory for it";
+	said->why = "there is no memory for it";
 	model = kvzalloc(offsetof(struct model, net) + packed, GFP_KERNEL);
 	if (!model)
 		return -ENOMEM;
-	err = infer_net_pack(&model->net, blob, why);
+	err = infer_net_pack(&model->net, blob, &said->why);
 	if (err) {
 		kvfree(model);
 		return err;
 	}
 	mutex_lock(&models_lock);
 	put_model(head.model, model);
+	said->generation = generations[head.model];
 	mutex_unlock(&models_lock);
+	said->why = NULL;
 	return 0;
 }
 
 static int device_open(struct inode *inode, struct file *file)
 {
+	struct said *said;
+
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
-	file->private_data = NULL; /* the sentence about the last refusal */
+	said = kzalloc(sizeof(*said), GFP_KERNEL);
+	if (!said)
+		return -ENOMEM;
+	mutex_init(&said->lock);
+	file->private_data = said;
 	return nonseekable_open(inode, file);
+}
+
+static int device_release(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
 }
 
 static ssize_t device_write(struct file *file, const char __user *from, size_t n, loff_t *at)
 {
-	const char *why = "it is larger than a net may be";
-	void *blob;
+	struct said *said = file->private_data;
+	void *blob = NULL;
 	int err = -E2BIG;
 
 	if (n <= INFER_MAX_BYTES) {
@@ -225,34 +248,43 @@ static ssize_t device_write(struct file *file, const char __user *from, size_t n
 		blob = vmemdup_user(from, n);
 		if (IS_ERR(blob))
 			return PTR_ERR(blob);
-		err = take(blob, n, &why);
-		kvfree(blob);
 	}
-	WRITE_ONCE(file->private_data, (void *)(err ? why : NULL));
+	mutex_lock(&said->lock);
+	said->generation = 0;
+	said->why = "it is larger than a net may be";
+	if (blob)
+		err = take(blob, n, said);
+	mutex_unlock(&said->lock);
+	kvfree(blob);
 	return err ?: n;
 }
 
-/* Why the last write was refused, in one line; nothing after a success. */
+/* Of the last write: why it was refused, in one line, or the generation its model has. Once. */
 static ssize_t device_read(struct file *file, char __user *to, size_t n, loff_t *at)
 {
-	const char *why = READ_ONCE(file->private_data);
+	struct said *said = file->private_data;
 	char line[128];
-	int length;
+	int length = 0;
 
-	if (!why)
-		return 0;
-	length = scnprintf(line, sizeof(line), "%s\n", why);
-	if (n < length)
+	mutex_lock(&said->lock);
+	if (said->why)
+		length = scnprintf(line, sizeof(line), "%s\n", said->why);
+	else if (said->generation)
+		length = scnprintf(line, sizeof(line), "generation=%u\n", said->generation);
+	if (length <= n) {
+		said->why = NULL;
+		said->generation = 0;
+	}
+	mutex_unlock(&said->lock);
+	if (length > n)
 		return -EMSGSIZE;
-	if (copy_to_user(to, line, length))
-		return -EFAULT;
-	WRITE_ONCE(file->private_data, NULL);
-	return length;
+	return copy_to_user(to, line, length) ? -EFAULT : length;
 }
 
 static const struct file_operations device_fops = {
 	.owner = THIS_MODULE,
 	.open = device_open,
+	.release = device_release,
 	.read = device_read,
 	.write = device_write,
 };

@@ -7,8 +7,10 @@
 #include "agent/cli/commands.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include "agent/cli/ctl.h"
+#include "agent/cli/module_view.h"
 #include "agent/cli/status_json.h"
 #include "agent/cli/table.h"
 
@@ -113,7 +115,8 @@ int cmd_status(int argc, char **argv)
 			 "HELD-OUT of reads kept back\n"
 			 "from training.\n\n" };
 	Semantos__V1__AgentStatus *status;
-	char age[32];
+	char age[32], *module;
+	json_t *json;
 	int code = ctl_parse(&ctl, argc, argv, NULL, NULL, NULL, 0, 1);
 
 	if (code != CTL_GO_ON)
@@ -121,8 +124,12 @@ int cmd_status(int argc, char **argv)
 	status = ctl_status(&ctl, argv[optind], &code);
 	if (!status)
 		return code;
+	module = module_state(MODULE_STATE);
 	if (ctl.json) {
-		code = ctl_print_json(status_json(status));
+		json = status_json(status);
+		if (json)
+			json_object_set_new(json, "module", module_json(module));
+		code = ctl_print_json(json);
 		goto out;
 	}
 	printf("semantos-agent %s (process %u) on Linux %s, up %s. %s\n", status->version,
@@ -143,7 +150,9 @@ int cmd_status(int argc, char **argv)
 			status->changes[i]->state, status->changes[i]->sentence);
 	for (size_t i = 0; i < status->n_policies && code == EXIT_CODE_OK; i++)
 		code = policy_print(status->policies[i]);
+	module_print(module, stdout);
 out:
+	free(module);
 	semantos__v1__agent_status__free_unpacked(status, NULL);
 	return code;
 }

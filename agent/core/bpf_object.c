@@ -22,6 +22,7 @@
 #include "agent/util/log.h"
 
 #define HISTORY_CPU_MAX_BYTES (32u << 20)
+#define MODULE_BTF "/sys/kernel/btf/semantos" /* BPF finds the module by it */
 #define INFLIGHT_CHUNK 1024 /* entries fetched in one call */
 
 /* The last complaint of libbpf on this thread; it names the program, map or relocation at fault. */
@@ -160,13 +161,14 @@ void bpf_remove_pins(const char *bpffs_dir)
 int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *bpffs_dir,
 	char *error, size_t error_len)
 {
-	char path[PATH_MAX];
+	const char *path = lease->path;
 	struct bpf_program *program;
 	int err;
 
 	memset(lease, 0, sizeof(*lease));
 	complaints_catch();
-	snprintf(path, sizeof(path), "%s/lease.bpf.o", directory);
+	snprintf(lease->path, sizeof(lease->path), "%s/lease.bpf.o", directory);
+	lease->knows_module = access(MODULE_BTF, F_OK) == 0;
 	lease->object = bpf_open(path);
 	if (!lease->object || bpf_object__load(lease->object)) {
 		err = -errno;
@@ -221,6 +223,34 @@ out_close:
 	return err;
 }
 
+struct bpf_object *bpf_lease_again(const struct bpf_lease *lease, char *error, size_t error_len)
+{
+	struct bpf_object *again;
+	struct bpf_map *map;
+	int err;
+
+	complaints_catch();
+	again = bpf_open(lease->path);
+	map = again ? bpf_object__find_map_by_name(again, "lease") : NULL;
+	err = !again ? -errno : map ? bpf_map__reuse_fd(map, lease->map_fd) : -EPROTO;
+	if (!err)
+		err = bpf_object__load(again);
+	if (!err && bpf_object__find_program_by_name(again, "lease_renew"))
+		return again;
+	err = err ? err : -EPROTO;
+	snprintf(error, error_len, "%.200s cannot be loaded: %s%s%s.", lease->path, reason(&err),
+		complaint[0] ? ": " : "", complaint);
+	bpf_object__close(again);
+	return NULL;
+}
+
+void bpf_lease_use(struct bpf_lease *lease, struct bpf_object *again)
+{
+	lease->again = again;
+	lease->knows_module = true;
+	lease->program_fd = bpf_program__fd(bpf_object__find_program_by_name(again, "lease_renew"));
+}
+
 static int run_program(int fd, void *context, size_t bytes)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context, .ctx_size_in = (__u32)bytes);
@@ -253,6 +283,7 @@ void bpf_lease_close(struct bpf_lease *lease)
 	if (lease->pin[0])
 		unlink(lease->pin);
 	unmap_table(lease->row, sizeof(struct semantos_lease), 1);
+	bpf_object__close(lease->again);
 	bpf_object__close(lease->object);
 	memset(lease, 0, sizeof(*lease));
 }

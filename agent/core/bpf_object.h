@@ -20,7 +20,10 @@
 
 struct bpf_lease {
 	struct bpf_object *object;
+	struct bpf_object *again; /* the same program, loaded once more when the module had come */
+	bool knows_module; /* semantos.ko is told as well */
 	int map_fd, program_fd;
+	char path[PATH_MAX];
 	const volatile struct semantos_lease *row; /* mapped read-only */
 	char pin[PATH_MAX];
 };
@@ -28,6 +31,12 @@ struct bpf_lease {
 /* Load <directory>/lease.bpf.o and pin its map as <bpffs_dir>/lease. 0 or -errno with one sentence. */
 int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *bpffs_dir,
 	char *error, size_t error_len);
+/*
+ * semantos.ko has come since: the program once more, so that it finds the module. Takes long, any thread; NULL with one
+ * sentence. bpf_lease_use() then takes it, on the thread that renews.
+ */
+struct bpf_object *bpf_lease_again(const struct bpf_lease *lease, char *error, size_t error_len);
+void bpf_lease_use(struct bpf_lease *lease, struct bpf_object *again);
 int bpf_lease_renew(
 	struct bpf_lease *lease); /* 0 or -errno; one system call, no clock read in user space */
 int bpf_lease_release(struct bpf_lease *lease); /* the lease ends now; 0 or -errno */

@@ -289,6 +289,7 @@ static void attach(
 			policy_close(call.policy);
 		goto out;
 	}
+	core_volume_up(core, call.policy); /* what hinders it is in the log, and tried again */
 	policy_mode_text(mode, percent, mode_now);
 	answer(reply, 0, "%.31s: detached -> %s, because it was asked for.", name, mode_now);
 	log_info("%s", reply->text);

@@ -191,6 +191,7 @@ static void on_tick(void *ctx)
 	for (uint32_t i = 0; i < core->n_policies; i++)
 		policy_tick(core->policy[i]);
 	guard_tick(core->guard);
+	core_module_tick(core);
 }
 
 static void on_rescan(void *ctx)
@@ -378,6 +379,7 @@ int core_run(struct core *core)
 
 	/* At once: the heartbeat has ended with the loop, and a silent agent's changes are undone. */
 	guard_end(core->guard, core->upgrade ? SAFETY_UPGRADE : SAFETY_STOP);
+	core_module_end(core);
 	/* The loop has ended: this thread alone touches the policies now, once a change under way is through. */
 	pthread_mutex_lock(&core->change);
 	while (core->n_policies) {

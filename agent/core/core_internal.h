@@ -37,6 +37,12 @@ struct core {
 	struct loop_source *lease_timer, *tick_timer, *signal_source, *uevent_source, *rescan_timer;
 	uint64_t ticks;
 
+	/* core_module.c; the loop's thread but for module_done and, under `change`, module_complained */
+	pthread_t module_thread;
+	bool module_busy, module_missed;
+	atomic_bool module_done, module_complained;
+	uint64_t module_next; /* tick of the next try */
+
 	pthread_mutex_t change; /* held across attach and detach: one change of the set at a time */
 	struct policy *
 		policy[CONTROL_MAX_POLICIES]; /* loop's thread, or holder of `change` for reading */
@@ -56,6 +62,12 @@ void core_note(void *core, const char *policy, const char *from, const char *to,
 	const char *because, const char *evidence, const char *expected);
 void core_unrecorded(void *core, const char *policy); /* guard_options.unrecorded */
 void core_take_down(void *core, const char *policy); /* guard_options.eject */
+
+/* core_module.c. Once a second, on the loop's thread; before core_run() returns. */
+void core_module_tick(struct core *core);
+void core_module_end(struct core *core);
+/* With `change` held, not on the loop's thread: the policy decides for volumes, if it wants to and the module is there. */
+int core_volume_up(struct core *core, struct policy *policy);
 
 /* control.c, with `change` held: hooks off, out of the loop, audited, closed. 0 or -errno of loop_call(). */
 int control_take_down(struct core *core, struct policy *policy);

@@ -102,6 +102,11 @@ uint32_t device_slot(const struct device *device)
 	return device->slot;
 }
 
+const struct model *device_model(const struct device *device)
+{
+	return device->model;
+}
+
 /* What a batch of one costs here: the least of some runs, for others may have the CPU meanwhile. */
 static uint64_t row_cost_ns(const struct infer_plan *plan, struct infer_scratch *scratch)
 {
@@ -156,6 +161,8 @@ int device_model_set(struct device *device, struct model *model)
 	evaluator_reset_window(device->evaluator);
 	device->phase = DEVICE_PREDICTING;
 	verdict_row_name(device);
+	if (device->env.answers)
+		device->env.answers(device->env.ctx, device->slot, model);
 	device->env.obey(device->env.ctx, device->slot, device->signal);
 	return 0;
 }

@@ -31,6 +31,8 @@ struct device_env {
 	/* Ask the kernel side for a new generation, and say whether the mode may be obeyed here. */
 	void (*bump)(void *ctx, uint32_t slot);
 	void (*obey)(void *ctx, uint32_t slot, bool obey);
+	/* This model answers from now on; NULL in tests. Before obey(). */
+	void (*answers)(void *ctx, uint32_t slot, const struct model *model);
 	void *ctx;
 };
 
@@ -42,6 +44,7 @@ void device_free(struct device *device); /* saves rows not learned yet; accepts 
 
 const struct disk *device_disk(const struct device *device);
 uint32_t device_slot(const struct device *device);
+const struct model *device_model(const struct device *device); /* NULL = none yet */
 
 void device_on_request(struct device *device, const struct semantos_block_record *record);
 void device_on_outcome(struct device *device, const struct semantos_block_record *record);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include <time.h>
+#include "agent/core/learn_latency.h"
 #include "agent/core/learn_rows.h"
 #include "agent/infer/encode.h"
 #include "agent/infer/label.h"
@@ -177,7 +178,12 @@ static int train_and_judge(const struct rows *rows, const struct split *split,
 	features = rows_encode(rows, 0, split->train, encoder);
 	if (!features)
 		return -ENOMEM;
-	err = train_mlp(model, features, rows->slow, split->train, &recipe->train, &result->report);
+	if (recipe->latency)
+		err = latency_train(
+			model, features, rows, split->train, &recipe->train, &result->report);
+	else
+		err = train_mlp(
+			model, features, rows->slow, split->train, &recipe->train, &result->report);
 	free(features);
 	if (err)
 		return err;
@@ -185,6 +191,9 @@ static int train_and_judge(const struct rows *rows, const struct split *split,
 	if (!scores)
 		return -ENOMEM;
 	err = rows_score(rows, split->heldout, n_heldout, encoder, model, scores);
+	if (!err && recipe->latency)
+		model->latency_error_us =
+			latency_error(model, scores, rows->latency_us + split->heldout, n_heldout);
 	if (!err) {
 		/* The baseline, too, may learn from the training part: which way pending pages point. */
 		pending_auc = score_auc(rows->pending, rows->slow, split->train);
@@ -217,9 +226,11 @@ static void describe_failure(struct learn_result *result, int err, size_t n)
 
 static bool recipe_valid(const struct learn_recipe *recipe, struct learn_result *result)
 {
-	if (recipe->outputs < 1 || recipe->outputs > 2 || recipe->n_hidden + 1 > MODEL_MAX_LAYERS) {
+	if (recipe->outputs < 1 || recipe->outputs > (recipe->latency ? 1 : 2) ||
+		recipe->n_hidden + 1 > MODEL_MAX_LAYERS) {
 		fail(result, -EINVAL,
-			"A model must have 1 or 2 outputs and at most %d hidden layers.",
+			"A model must have 1 or 2 outputs (1 to foresee a latency) and at most %d "
+			"hidden layers.",
 			MODEL_MAX_LAYERS - 1);
 		return false;
 	}

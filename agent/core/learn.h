@@ -25,6 +25,7 @@ struct learn_recipe {
 	uint32_t n_hidden;
 	uint32_t outputs; /* 1 or 2 */
 	struct train_options train;
+	bool latency; /* one output, which foresees the latency itself (model->latency_error_us) */
 	double margin; /* signal needs auc_low > 0.5 + margin */
 };
 

@@ -37,12 +37,14 @@ static const struct key keys[] = {
 	{ "policy", "wire", KEY_COUNT, FIELD(wire), 1, 65535, NULL },
 	{ "policy", "record", KEY_TEXT, FIELD(record), 0, 0, "block" },
 	{ "policy", "decide", KEY_TEXT, FIELD(decide), 0, 0, "async" },
+	{ "policy", "volume", KEY_TEXT, FIELD(volume), 0, 0, "" },
 	{ "policy", "mode", KEY_TEXT, FIELD(mode), 0, 0, "shadow" },
 	{ "policy", "ttl_ms", KEY_COUNT, FIELD(ttl_ms), 1, 75, "50" },
 	{ "policy", "budget_per_s", KEY_COUNT, FIELD(budget_per_s), 0, 10000000, "20000" },
 	{ "model", "encoder", KEY_TEXT, FIELD(encoder), 0, 0, NULL },
 	{ "model", "hidden", KEY_TEXT, FIELD(hidden), 0, 0, NULL },
 	{ "model", "outputs", KEY_COUNT, FIELD(outputs), 1, 2, "2" },
+	{ "model", "predicts", KEY_TEXT, FIELD(predicts), 0, 0, "class" },
 	{ "model", "file", KEY_TEXT, FIELD(model), 0, 0, "" },
 	{ "learn", "labeler", KEY_TEXT, FIELD(labeler), 0, 0, "inflection" },
 	{ "learn", "min_rows", KEY_COUNT, FIELD(min_rows), 200, 1000000, "6000" },
@@ -228,10 +230,21 @@ static int manifest_check(const struct reading *reading)
 	else if (strcmp(manifest->record, "block"))
 		refuse(reading, LINE_OF(record), "no records of kind '%s' are known; 'block' is",
 			manifest->record);
-	else if (strcmp(manifest->decide, "async"))
-		refuse(reading, LINE_OF(decide),
-			"decide = %s needs the kernel module; without it only 'async' works",
+	else if (strcmp(manifest->decide, "async") && strcmp(manifest->decide, "inline"))
+		refuse(reading, LINE_OF(decide), "decide '%s' is none of async, inline",
 			manifest->decide);
+	else if (!file_fits(manifest->volume))
+		refuse(reading, LINE_OF(volume),
+			"volume must be the name of a file in the policy's own folder");
+	else if (strcmp(manifest->decide, "inline") == 0 && !manifest->volume[0])
+		refuse(reading, LINE_OF(decide),
+			"decide = inline needs an object that decides, [policy] volume");
+	else if (strcmp(manifest->predicts, "class") && strcmp(manifest->predicts, "latency"))
+		refuse(reading, LINE_OF(predicts), "predicts '%s' is none of class, latency",
+			manifest->predicts);
+	else if (strcmp(manifest->predicts, "latency") == 0 && manifest->outputs != 1)
+		refuse(reading, LINE_OF(outputs) ?: LINE_OF(predicts),
+			"predicts = latency has one output, not %u", manifest->outputs);
 	else if (control_parse_mode(manifest->mode, &mode, &canary))
 		refuse(reading, LINE_OF(mode), "mode '%s' is none of shadow, canary:N, enforce",
 			manifest->mode);
@@ -402,6 +415,7 @@ int manifest_recipe(
 	snprintf(recipe->encoder, sizeof(recipe->encoder), "%s", manifest->encoder);
 	snprintf(recipe->labeler, sizeof(recipe->labeler), "%s", manifest->labeler);
 	recipe->outputs = manifest->outputs;
+	recipe->latency = strcmp(manifest->predicts, "latency") == 0;
 	recipe->margin = manifest->margin;
 	recipe->train.optimiser = TRAIN_ADAM;
 	recipe->train.loss = TRAIN_CROSS_ENTROPY;

@@ -22,7 +22,10 @@ struct manifest {
 	char summary[128];
 	char object[NAME_MAX + 1]; /* BPF object, a file of the folder */
 	char record[32]; /* kind of record: block */
-	char decide[32]; /* async; inline and hold need the kernel module */
+	char decide
+		[32]; /* how it decides for volumes: async (by verdicts) or inline (by its model, in the kernel) */
+	char volume[NAME_MAX +
+		    1]; /* BPF object that decides for replica volumes, a file of the folder; "" = none */
 	char mode[32]; /* shadow, canary:N, enforce */
 	uint32_t wire; /* SEMANTOS_WIRE_VERSION it was written for */
 	uint32_t ttl_ms;
@@ -30,6 +33,7 @@ struct manifest {
 	char encoder[32];
 	char hidden[64]; /* widths, comma-separated */
 	uint32_t outputs;
+	char predicts[16]; /* class, latency */
 	char model[NAME_MAX + 1]; /* shipped model, "" = none: it learns */
 	char labeler[32];
 	uint32_t min_rows, max_rows, min_seconds;

@@ -66,6 +66,9 @@ void policy_close(struct policy *policy)
 	if (!policy)
 		return;
 	ring_reader_free(policy->reader);
+	if (policy->volume)
+		bpf_volume_close(policy->volume);
+	free(policy->volume);
 	bpf_policy_close(&policy->bpf);
 	free(policy);
 }
@@ -196,6 +199,8 @@ int policy_attach(struct policy *policy, char *error, size_t error_len)
 
 void policy_detach(struct policy *policy)
 {
+	if (policy->volume)
+		bpf_volume_detach(policy->volume);
 	bpf_policy_detach(&policy->bpf);
 }
 

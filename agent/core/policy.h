@@ -9,6 +9,7 @@
 #define SEMANTOS_CORE_POLICY_H
 
 #include "agent/core/bpf_object.h"
+#include "agent/core/bpf_volume.h"
 #include "agent/core/control.h"
 #include "agent/core/core.h"
 #include "agent/core/disk.h"
@@ -56,6 +57,18 @@ void policy_leave(struct policy *policy); /* what is still in the rings is taken
  * for, which must be 0; the sentence is logged when it is not.
  */
 uint64_t policy_audit(struct policy *policy);
+
+/*
+ * Decisions for replica volumes (policy_volume.c). wanted: the manifest has an object for them, and it is not in use.
+ * open: any thread; NULL with half a sentence. join and leave: the loop's thread; join hands its models to the kernel.
+ * Whoever gets the volume back from leave closes and frees it; else it goes with the policy.
+ */
+bool policy_volume_wanted(const struct policy *policy);
+struct bpf_volume *policy_volume_open(
+	struct policy *policy, int *err, char *error, size_t error_len);
+void policy_volume_join(struct policy *policy, struct bpf_volume *volume);
+struct bpf_volume *policy_volume_leave(struct policy *policy);
+const char *policy_decide(const struct policy *policy); /* inline, async */
 
 /* "shadow", "canary:N", "enforce" */
 void policy_mode_text(enum semantos_mode mode, uint32_t canary_percent, char text[POLICY_MODE_LEN]);

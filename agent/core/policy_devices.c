@@ -29,6 +29,11 @@ static void on_obey(void *ctx, uint32_t slot, bool obey)
 	slot_command(ctx, SEMANTOS_CTL_SLOT_OBEY, slot, obey);
 }
 
+static void on_answers(void *ctx, uint32_t slot, const struct model *model)
+{
+	policy_volume_model(ctx, slot, model);
+}
+
 static bool wanted(const struct policy *policy, const struct disk *disk)
 {
 	const struct core_options *options = policy->env.options;
@@ -42,6 +47,7 @@ static void remove_device(struct policy *policy, uint32_t slot)
 	struct device *device = policy->device[slot];
 	int64_t in_flight;
 
+	policy_volume_model(policy, slot, NULL);
 	slot_command(policy, SEMANTOS_CTL_SLOT_REMOVE, slot, 0);
 	in_flight = bpf_policy_inflight_count(&policy->bpf, slot);
 	if (in_flight > 0)
@@ -75,6 +81,7 @@ static void add_device(struct policy *policy, const struct disk *disk)
 		.control = policy->env.options->control,
 		.bump = on_bump,
 		.obey = on_obey,
+		.answers = on_answers,
 		.ctx = policy,
 	};
 	uint32_t slot = 0;
@@ -273,6 +280,8 @@ int policy_view(struct policy *policy, bool lease_alive, struct policy_view *vie
 		snprintf(view->note, sizeof(view->note),
 			"no device has a model with signal yet, so its verdicts are obeyed "
 			"nowhere");
+	else
+		policy_volume_note(policy, view->note, sizeof(view->note));
 	bpf_policy_counters(&policy->bpf, &view->counters);
 	view->delivered = ring_delivered(policy->reader);
 	view->ring_bad_records = ring_refused(policy->reader);

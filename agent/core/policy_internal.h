@@ -40,6 +40,7 @@ struct policy {
 	struct manifest manifest;
 	struct learn_recipe recipe;
 	struct bpf_policy bpf;
+	struct bpf_volume *volume; /* NULL = it decides for none */
 	enum semantos_mode mode;
 	uint32_t canary_percent;
 	struct trial trial; /* in mode canary */
@@ -70,6 +71,10 @@ struct policy {
 };
 
 void policy_try(struct policy *policy); /* once a second: does the canary decide something? */
+/* policy_volume.c: the slot's disk is judged by this model from now on, where volumes are decided; NULL = by none */
+void policy_volume_model(struct policy *policy, uint32_t slot, const struct model *model);
+/* Half a sentence on what came of deciding for volumes; "" where it decides for none. */
+void policy_volume_note(const struct policy *policy, char *text, size_t len);
 int policy_push_row(struct policy *policy); /* mode, TTL and budget into the kernel's row */
 
 #endif

@@ -103,6 +103,7 @@ struct model *model_clone(const struct model *model)
 		return NULL;
 	copy->slow_threshold_us = model->slow_threshold_us;
 	copy->decision_threshold = model->decision_threshold;
+	copy->latency_error_us = model->latency_error_us;
 	for (uint32_t i = 0; i < model->n_layers; i++) {
 		const struct model_layer *layer = &model->layer[i];
 		size_t cells = (size_t)layer->inputs * layer->outputs;

@@ -55,6 +55,11 @@ struct model {
 		*scale; /* [inputs] or both NULL: x' = (x - mean) * scale, folded in by infer_prepare() */
 	float slow_threshold_us; /* the label's meaning for a latency model: slow when >= this; 0 = not such a model */
 	float decision_threshold; /* score >= this is class 1 */
+	/*
+	 * Above 0: the score foresees a latency, score / decision_threshold * slow_threshold_us, and was off by this much on
+	 * the average of the reads it was judged by. 0: the score tells classes apart and is nothing more.
+	 */
+	float latency_error_us;
 	uint32_t n_notes;
 	struct model_note note[MODEL_NOTES_MAX];
 };

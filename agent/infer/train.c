@@ -35,6 +35,7 @@ struct trainer {
 	float *mean, *scale; /* [inputs] or NULL */
 	float *x; /* [batch][padded_inputs], scaled */
 	uint8_t *y; /* [batch] */
+	float *wanted; /* [batch]: targets */
 	uint32_t *order; /* [n] */
 	uint64_t step;
 };
@@ -58,6 +59,7 @@ static void trainer_free(struct trainer *t)
 	free(t->scale);
 	free(t->x);
 	free(t->y);
+	free(t->wanted);
 	free(t->order);
 }
 
@@ -73,10 +75,11 @@ static int trainer_init(
 	t->n_layers = model->n_layers;
 	t->x = gemm_alloc(t->batch * t->padded_inputs);
 	t->y = malloc(t->batch);
+	t->wanted = calloc(t->batch, sizeof(*t->wanted));
 	t->order = malloc(n * sizeof(*t->order));
 	t->mean = calloc(t->inputs, sizeof(float));
 	t->scale = calloc(t->inputs, sizeof(float));
-	if (!t->x || !t->y || !t->order || !t->mean || !t->scale)
+	if (!t->x || !t->y || !t->wanted || !t->order || !t->mean || !t->scale)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++)
 		t->order[i] = (uint32_t)i;
@@ -175,6 +178,8 @@ static void gather(struct trainer *t, const float *rows, const uint8_t *labels,
 		float *to = t->x + r * t->padded_inputs;
 
 		t->y[r] = labels[order[r]];
+		if (t->options->loss == TRAIN_SQUARED)
+			t->wanted[r] = t->options->target[order[r]];
 		for (size_t k = 0; k < t->inputs; k++)
 			to[k] = (from[k] - t->mean[k]) * t->scale[k];
 	}
@@ -257,7 +262,12 @@ static double output_delta(struct trainer *t, size_t m)
 		double z = last->outputs == 2 ? (double)out[1] - (double)out[0] : (double)out[0],
 		       slope;
 
-		loss += loss_at(t->options, z, t->y[r], &slope);
+		if (t->options->loss == TRAIN_SQUARED) {
+			slope = z - (double)t->wanted[r];
+			loss += slope * slope / 2;
+		} else {
+			loss += loss_at(t->options, z, t->y[r], &slope);
+		}
 		slope /= (double)m;
 		delta[last->outputs - 1] = (float)slope;
 		if (last->outputs == 2)
@@ -408,6 +418,8 @@ static bool options_fit(const struct model *model, size_t n, const struct train_
 {
 	uint32_t outputs = model->n_layers ? model_outputs(model) : 0;
 
+	if (options->loss == TRAIN_SQUARED && (outputs != 1 || !options->target))
+		return false;
 	return n >= 2 && n <= UINT32_MAX && (outputs == 1 || outputs == 2) &&
 	       model->layer[model->n_layers - 1].activation == MODEL_LINEAR &&
 	       options->epochs > 0 && options->batch > 0 && isfinite(options->learning_rate) &&

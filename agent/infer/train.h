@@ -15,7 +15,11 @@
 #include "agent/infer/model.h"
 
 enum train_optimiser { TRAIN_ADAM, TRAIN_SGD };
-enum train_loss { TRAIN_CROSS_ENTROPY, TRAIN_HINGE };
+enum train_loss {
+	TRAIN_CROSS_ENTROPY,
+	TRAIN_HINGE,
+	TRAIN_SQUARED, /* to foresee a number, `target`; one output. Labels are looked at no further than their validity */
+};
 
 struct train_options {
 	enum train_optimiser optimiser;
@@ -26,6 +30,7 @@ struct train_options {
 	uint32_t epochs, batch;
 	uint64_t seed;
 	bool standardise; /* compute mean/scale from the rows and store them in the model */
+	const float *target; /* TRAIN_SQUARED only: [n]; best with mean 0 and deviation 1 */
 	const atomic_bool *cancel; /* may be NULL */
 };
 

@@ -122,7 +122,8 @@ static void measure_all(void)
 		glob("build/tests/bpf/mlp_wrap.bpf.o", GLOB_APPEND, NULL, &found))
 		fail_msg("no BPF objects in build/; run make first");
 	for (size_t i = 0; i < found.gl_pathc; i++)
-		if (has_source(found.gl_pathv[i]))
+		/* Objects for volumes find their types where semantos.ko is loaded; the lab loads them. */
+		if (has_source(found.gl_pathv[i]) && !strstr(found.gl_pathv[i], "_volume.bpf.o"))
 			measure(found.gl_pathv[i]);
 	globfree(&found);
 }

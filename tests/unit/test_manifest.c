@@ -224,8 +224,9 @@ static void meanings_are_checked(void **state)
 			       "encoder = linnos-digits\nhidden = 1\n"),
 		-EPROTO);
 	assert_non_null(strstr(error, "line 4: it is written for wire format 2"));
-	refused_key("policy", "decide = inline", "kernel module");
-	refused_key("policy", "decide = hold", "kernel module");
+	refused_key("policy", "decide = inline", "needs an object that decides");
+	refused_key("policy", "decide = hold", "none of async, inline");
+	refused_key("policy", "volume = ../x.bpf.o", "policy's own folder");
 	refused_key("policy", "record = reclaim", "'block' is");
 	refused_key("policy", "mode = canary:0", "canary:N");
 	refused_key("policy", "mode = canary:100", "canary:N");

@@ -214,6 +214,11 @@ static int import(int argc, char **argv)
 		return ctl_fail(&ctl, EXIT_CODE_USAGE,
 			"--from %s reads files that end in %s, and %s does not.",
 			command.from->name, command.from->ending, argv[optind]);
+	for (int i = optind; i < argc; i++) {
+		code = offline_readable(&ctl, argv[i]);
+		if (code != CTL_GO_ON)
+			return code;
+	}
 	model = import_model((const char *const *)argv + optind, (uint32_t)(argc - optind),
 		&command.options, &error);
 	if (!model)

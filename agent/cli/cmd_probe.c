@@ -208,9 +208,9 @@ static const char *no_way(const struct probe *probe, char *text, size_t len)
 			probe->release, PROBE_KERNEL_MAJOR, PROBE_KERNEL_MINOR);
 	else if (probe->btf == PROBE_NO)
 		snprintf(text, len,
-			"Linux %s has no BTF (/sys/kernel/btf/vmlinux): boot a kernel built with "
+			"Linux%s%s has no BTF (/sys/kernel/btf/vmlinux): boot a kernel built with "
 			"CONFIG_DEBUG_INFO_BTF.",
-			probe->release);
+			probe->release[0] ? " " : "", probe->release);
 	else
 		return NULL;
 	return text;
@@ -247,8 +247,10 @@ int cmd_probe(int argc, char **argv)
 		json_t *all = probe_json(probe);
 
 		json_object_set_new(all, "ok", json_boolean(code == EXIT_CODE_OK));
-		if (code != EXIT_CODE_OK)
+		if (code != EXIT_CODE_OK) {
+			json_object_set_new(all, "code", json_integer(code));
 			json_object_set_new(all, "error", text_json(text));
+		}
 		if (ctl_print_json(all) != EXIT_CODE_OK)
 			code = EXIT_CODE_FAILED;
 	} else if (probe->kernel_too_old) {

@@ -29,8 +29,7 @@ enum exit_code offline_code(int error)
 	}
 }
 
-/* "Cannot be opened" first: the readers below then speak of what is in the file. */
-static int check_readable(const struct ctl *ctl, const char *path)
+int offline_readable(const struct ctl *ctl, const char *path)
 {
 	int err;
 
@@ -43,7 +42,7 @@ static int check_readable(const struct ctl *ctl, const char *path)
 int offline_capture(
 	const struct ctl *ctl, const char *path, uint32_t device, struct capture *capture)
 {
-	int err, code = check_readable(ctl, path);
+	int err, code = offline_readable(ctl, path);
 	char error[256] = "";
 
 	if (code != CTL_GO_ON)
@@ -60,7 +59,7 @@ int offline_capture(
 int offline_model(const struct ctl *ctl, const char *path, struct model **model)
 {
 	struct model_error error = { "" };
-	int code = check_readable(ctl, path);
+	int code = offline_readable(ctl, path);
 
 	if (code != CTL_GO_ON)
 		return code;

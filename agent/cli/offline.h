@@ -19,6 +19,9 @@
 	"the\n"                                                                                    \
 	"last column is no device).\n\n"
 
+/* "Cannot be opened" first: the readers then speak of what is in the file. CTL_GO_ON or the exit code. */
+int offline_readable(const struct ctl *ctl, const char *path);
+
 /* A capture or a trace (of which device `device` is taken). CTL_GO_ON, or the exit code after the sentence. */
 int offline_capture(
 	const struct ctl *ctl, const char *path, uint32_t device, struct capture *capture);

@@ -61,6 +61,10 @@ static enum exit_code attach_code(int error)
 		return EXIT_CODE_STATE;
 	case ETIMEDOUT:
 		return EXIT_CODE_TIMEOUT;
+	case ENOMEM:
+	case EMFILE:
+	case ENFILE:
+		return EXIT_CODE_FAILED;
 	default:
 		return EXIT_CODE_REFUSED;
 	}
@@ -236,13 +240,19 @@ static int print_result(struct run *run)
 	json_decref(result);
 	if (!text)
 		return -ENOMEM;
-	/* Full disk or closed pipe: the exit code must say so. */
-	if (printf("%s\n", text) < 0 || fflush(stdout) == EOF) {
-		free(text);
-		return -EIO;
-	}
+	puts(text);
 	free(text);
 	return 0;
+}
+
+/* An answer that did not reach its file is none, and the exit code must say so. */
+static enum exit_code answered(enum exit_code code)
+{
+	if (fflush(stdout) != EOF && !ferror(stdout))
+		return code;
+	fprintf(stderr, "semantos-agent: The answer cannot be written to standard output: %s.\n",
+		strerror(errno));
+	return code == EXIT_CODE_OK ? EXIT_CODE_STATE : code;
 }
 
 static enum exit_code run_agent(struct run *run)
@@ -308,16 +318,16 @@ int main(int argc, char **argv)
 			run.options.json |= strcmp(argv[i], "--json") == 0;
 		if (run.options.json)
 			print_result(&run);
-		return run.code;
+		return answered(run.code);
 	}
 	if (run.options.show_help) {
 		agent_options_help(stdout);
-		return EXIT_CODE_OK;
+		return answered(EXIT_CODE_OK);
 	}
 	if (run.options.show_version) {
 		printf("semantos-agent %s, wire format %d\n", SEMANTOS_VERSION,
 			SEMANTOS_WIRE_VERSION);
-		return EXIT_CODE_OK;
+		return answered(EXIT_CODE_OK);
 	}
 	/* Under nohup it is ignored, and stays so. */
 	if (signal(SIGHUP, on_hangup) == SIG_IGN)
@@ -327,5 +337,5 @@ int main(int argc, char **argv)
 		run.code = EXIT_CODE_FAILED;
 	if (run.have_last)
 		control_view_free(&run.last);
-	return run.code;
+	return answered(run.code);
 }

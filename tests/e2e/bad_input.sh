@@ -210,6 +210,12 @@ for command in '' nonsense $commands 'model use' 'model show' 'model import'; do
 done
 echo "PASS $n_commands commands with a wrong option"
 expect "an answer that cannot be written" 9 'standard output' bash -c "'$ctl' probe >/dev/full"
+expect "an agent's version that cannot be written" 9 'standard output' bash -c "'$agent' --version >/dev/full"
+unwritten() {
+	timeout --preserve-status -s TERM -k 10 3 "$agent" --policy linnos --json --quiet --state-dir "$dir/state-out" \
+		--run-dir "$dir/run-out" --bpffs-dir "$pins-out" >/dev/full
+}
+expect "an agent's result that cannot be written" 9 'standard output' unwritten
 expect "an agent with a wrong option" 2 'no option' "$agent" --policy linnos --nonsense
 expect "an agent without a policy's name" 2 'names of 1 to' "$agent" --policy ''
 expect "an agent whose policies lie nowhere" 6 'is missing' other nowhere --policy linnos --policy-path "$dir/nowhere"

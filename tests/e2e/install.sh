@@ -71,6 +71,12 @@ if command -v systemd-sysusers >/dev/null && command -v systemd-tmpfiles >/dev/n
 	[[ -d $dir/empty/run/semantos && -d $dir/empty/var/lib/semantos ]] || fail "the agent's folders were not made"
 fi
 
+# Emphasis that begins with a blank or a comma was meant as a plain _ or *.
+if compgen -G "$root/share/man/man*/*" >/dev/null; then
+	wrong=$(grep -nE '\\f[BI][ ,]' "$root"/share/man/man*/* || true)
+	[[ -z $wrong ]] || fail "a manual page has an unescaped _ or *: $wrong"
+fi
+
 # What --help names, the manual and the completions name too.
 options() { "$@" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u; }
 man=agent/install/man complete=agent/install/completion

@@ -252,6 +252,9 @@ static void model_import(void **state)
 	assert_int_equal(run("replay disk.capture --model tiny.safetensors"), EXIT_CODE_OK);
 	assert_non_null(strstr(out, "no signal")); /* pending pages cannot beat themselves */
 	assert_int_equal(run("model import --from linnos-csv tiny.json -o x"), EXIT_CODE_USAGE);
+	file = create("junk.json");
+	fprintf(file, "{\"d/kernel:0\": [[1.5");
+	fclose(file);
 	assert_int_equal(run("model import junk.json -o x"), EXIT_CODE_REFUSED);
 	assert_int_equal(run("model import tiny.json -o x"), EXIT_CODE_REFUSED); /* no encoder */
 	assert_false(exists("x"));
@@ -316,6 +319,7 @@ static void refusals(void **state)
 		{ "model show junk", EXIT_CODE_REFUSED, "junk" },
 		{ "model import tiny.json", EXIT_CODE_USAGE, "-o MODEL" },
 		{ "model import --from nonsense tiny.json -o x", EXIT_CODE_USAGE, "nonsense" },
+		{ "model import absent.json -o x", EXIT_CODE_NOT_FOUND, "absent" },
 	};
 
 	(void)state;

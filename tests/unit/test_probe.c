@@ -347,6 +347,7 @@ static void the_command_exits_3_with_one_sentence_on_old_kernels(void **state)
 	assert_non_null(strstr(err, "6.1 or newer"));
 	assert_int_equal(command("5.10.0", "--json", out, err, sizeof(err)), EXIT_CODE_KERNEL);
 	assert_non_null(strstr(out, "\"kernel_too_old\":true"));
+	assert_non_null(strstr(out, "\"code\":3"));
 	assert_int_equal(command(RELEASE, NULL, out, err, sizeof(err)), EXIT_CODE_OK);
 	assert_non_null(strstr(out, "nvme0n1"));
 }

@@ -50,6 +50,7 @@ struct packed_score {
 struct engine;
 struct quick_plan;
 struct half_plan;
+struct byte_plan;
 
 struct infer_plan {
 	const struct engine *engine;
@@ -61,7 +62,9 @@ struct infer_plan {
 	struct packed_layer layer[MODEL_MAX_LAYERS];
 	struct packed_score score;
 	float threshold; /* of the decision: scores near it are never left to 8 bits */
-	struct quick_plan *quick; /* 8-bit twin, INFER_QUICK plans only, else NULL */
+	struct quick_plan
+		*quick; /* 8-bit twin for whole numbers, INFER_QUICK plans only, else NULL */
+	struct byte_plan *bytes; /* 8-bit twin for any features, likewise */
 	struct half_plan *half; /* bfloat16 twin, likewise */
 };
 
@@ -70,8 +73,8 @@ struct infer_scratch {
 	int64_t *x, *y; /* [widest] each, integer plans */
 	uint32_t *quick; /* quick_scratch_bytes() of the 8-bit twin */
 	float *again; /* rows to be answered once more, in floats */
+	uint32_t *bytes; /* byte_scratch_words() of the 8-bit twin for any features */
 	uint32_t *half; /* half_scratch_words() of the bfloat16 twin */
-	float *again_half; /* rows to be answered once more, in floats */
 	uint64_t recomputed;
 };
 

@@ -14,7 +14,7 @@
 #include <string.h>
 #include "agent/infer/half.h"
 #include "agent/infer/lstm_lanes.h"
-#include "agent/infer/random.h"
+#include "agent/infer/twin.h"
 
 #define CALIBRATION_ROWS 4096
 #define MARGIN 0.8 /* of the largest error seen among those rows, see engine_quick.c */
@@ -35,20 +35,6 @@ void half_free(struct half_plan *half)
 	free(half->reach);
 	free(half->plain_reach);
 	free(half);
-}
-
-static bool suitable(const struct infer_plan *plan)
-{
-	size_t products = 0;
-
-	if (plan->n_layers < 2 || !plan->score.weight || plan->score.activation != MODEL_LINEAR)
-		return false;
-	for (uint32_t l = 0; l + 1 < plan->n_layers; l++) {
-		products += (size_t)plan->layer[l].inputs * plan->layer[l].outputs;
-		if (plan->layer[l].activation != MODEL_RELU)
-			return false;
-	}
-	return products >= LEAST_PRODUCTS;
 }
 
 /* To nearest, ties to even; NaN and infinity do not occur in a model. */
@@ -143,34 +129,6 @@ static int reach_of(
 	return 0;
 }
 
-static double normal(struct random_state *random)
-{
-	double sum = 0;
-
-	for (int i = 0; i < 12; i++)
-		sum += random_unit(random);
-	return sum - 6;
-}
-
-/* Rows of several kinds: alike, mostly zeros, of any magnitude, and digits; as they are after scaling, scaled back. */
-static void draw(const struct infer_plan *plan, const struct half_plan *half,
-	struct random_state *random, size_t kind, float *row)
-{
-	for (size_t i = 0; i < plan->inputs; i++) {
-		double x = normal(random);
-
-		if (kind % 4 == 1)
-			x = random_unit(random) < 0.6 ? 0 : x;
-		else if (kind % 4 == 2)
-			x *= exp2(8 * random_unit(random) - 4);
-		else if (kind % 4 == 3)
-			x = (double)random_below(random, 10);
-		if (half->scale)
-			x = half->scale[i] != 0 ? (x - half->shift[i]) / half->scale[i] : 0;
-		row[i] = (float)x;
-	}
-}
-
 static uint32_t block(
 	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores)
 {
@@ -191,7 +149,8 @@ static int calibrate(struct infer_plan *plan, struct half_plan *half)
 		float quickly[HALF_ROWS], exactly[HALF_ROWS];
 
 		for (size_t r = 0; r < HALF_ROWS; r++)
-			draw(plan, half, &random, done / HALF_ROWS, rows + r * plan->inputs);
+			twin_draw(plan, half->scale, half->shift, &random, done / HALF_ROWS,
+				rows + r * plan->inputs);
 		block(plan, scratch->half, rows, HALF_ROWS, quickly);
 		plan->engine->run(plan, scratch, rows, HALF_ROWS, NULL, exactly);
 		for (size_t r = 0; r < HALF_ROWS; r++) {
@@ -216,33 +175,14 @@ static int calibrate(struct infer_plan *plan, struct half_plan *half)
 	return rows && scratch ? 0 : -ENOMEM;
 }
 
-static int take_scaling(
-	struct half_plan *half, const struct infer_plan *plan, const struct model *model)
-{
-	if (!model->mean)
-		return 0;
-	half->scale = gemm_alloc(GEMM_PAD((size_t)plan->inputs));
-	half->shift = gemm_alloc(GEMM_PAD((size_t)plan->inputs));
-	if (!half->scale || !half->shift)
-		return -ENOMEM;
-	for (size_t i = 0; i < plan->inputs; i++) {
-		half->scale[i] = model->scale[i];
-		half->shift[i] = (float)(-(double)model->mean[i] * model->scale[i]);
-	}
-	return 0;
-}
-
 struct half_plan *half_prepare(const struct infer_plan *plan, const struct model *model, bool amx)
 {
 	struct infer_plan trial = *plan;
-	struct half_plan *half;
+	size_t products;
+	bool suits = twin_suits(plan, &products) && products >= LEAST_PRODUCTS;
+	struct half_plan *half = twin_new(suits, sizeof(*half));
 	int err = -ENOMEM;
 
-	if (!suitable(plan)) {
-		errno = 0;
-		return NULL;
-	}
-	half = calloc(1, sizeof(*half));
 	if (!half)
 		return NULL;
 	half->n_layers = plan->n_layers - 1;
@@ -255,7 +195,7 @@ struct half_plan *half_prepare(const struct infer_plan *plan, const struct model
 		if (half->most_pairs < GEMM_PAD((size_t)half->layer[l].outputs) / 2)
 			half->most_pairs = GEMM_PAD((size_t)half->layer[l].outputs) / 2;
 	}
-	err = take_scaling(half, plan, model);
+	err = twin_take_scaling(plan, model, &half->scale, &half->shift);
 	if (!err)
 		err = reach_of(half, plan, model);
 	if (!err)
@@ -279,29 +219,10 @@ size_t half_scratch_words(const struct half_plan *half)
 	return HALF_ROWS * (3 * half->most_pairs + half->layer[0].inputs);
 }
 
-/* Rows near the threshold are gathered and answered together. */
-struct again {
-	size_t n;
-	float *rows, *to[HALF_ROWS];
-};
-
-static void answer(
-	const struct infer_plan *plan, struct infer_scratch *scratch, struct again *again)
-{
-	float scores[HALF_ROWS];
-
-	if (!again->n)
-		return;
-	plan->engine->run(plan, scratch, again->rows, again->n, NULL, scores);
-	for (size_t i = 0; i < again->n; i++)
-		*again->to[i] = scores[i];
-	again->n = 0;
-}
-
 size_t half_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
 	size_t n, float *scores)
 {
-	struct again again = { .rows = scratch->again_half };
+	struct twin_again again = { .rows = scratch->again };
 	/* Lanes left empty cost as much as full ones; tiles have as many rows as there are. */
 	const size_t least = plan->half->layer[0].packed ? ENGINE_FEW_ROWS : LEAST_IN_LANES;
 	size_t recomputed = 0, step, width = plan->inputs;
@@ -322,17 +243,9 @@ size_t half_run(const struct infer_plan *plan, struct infer_scratch *scratch, co
 			near = block(plan, scratch->half, rows, step, some) & ((1u << step) - 1);
 			memcpy(scores, some, step * sizeof(float));
 		}
-		for (; near; near &= near - 1, recomputed++) {
-			size_t r = (size_t)__builtin_ctz(near);
-
-			memcpy(again.rows + again.n * width, rows + r * width,
-				width * sizeof(float));
-			again.to[again.n++] = scores + r;
-			if (again.n == HALF_ROWS)
-				answer(plan, scratch, &again);
-		}
+		recomputed += twin_gather(plan, scratch, &again, near, rows, scores);
 	}
-	answer(plan, scratch, &again);
+	twin_answer(plan, scratch, &again);
 	return recomputed;
 }
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/infer/quick.h"
-#include "agent/infer/random.h"
+#include "agent/infer/twin.h"
 
 #define CALIBRATION_ROWS 4096
 /*
@@ -21,6 +21,7 @@
  * of a percent is on the wrong side, so of all rows fewer than one in ten thousand.
  */
 #define MARGIN 0.8
+#define LEAST_PRODUCTS 2048 /* of the first layer */
 #define DIGIT 9 /* rows of decimal digits must fit the 16-bit sums, or these are not used */
 
 void quick_free(struct quick_plan *quick)
@@ -38,15 +39,17 @@ void quick_free(struct quick_plan *quick)
 	free(quick);
 }
 
+/* Below those products the turning and rounding of inputs costs more than it saves. */
 static bool suitable(const struct infer_plan *plan)
 {
-	if (plan->n_layers < 2 || !plan->score.weight || plan->score.activation != MODEL_LINEAR)
+	size_t products;
+
+	if (!twin_suits(plan, &products))
 		return false;
 	for (uint32_t l = 0; l + 1 < plan->n_layers; l++)
-		if (plan->layer[l].activation != MODEL_RELU || plan->layer[l].inputs > 1024)
+		if (plan->layer[l].inputs > 1024)
 			return false;
-	/* Below that the turning and rounding of inputs costs more than it saves. */
-	return (size_t)plan->layer[0].inputs * plan->layer[0].outputs >= 2048;
+	return (size_t)plan->layer[0].inputs * plan->layer[0].outputs >= LEAST_PRODUCTS;
 }
 
 /* The scale of an output: its largest weight becomes 127. 1 when all are zero. */
@@ -150,6 +153,7 @@ static int calibrate(struct infer_plan *plan, struct quick_plan *quick)
 	struct infer_scratch *scratch;
 	float *rows = malloc(QUICK_ROWS * plan->inputs * sizeof(float));
 	struct random_state random = random_seed(1);
+	uint64_t again = 0;
 	double worst = 0;
 
 	plan->quick = quick;
@@ -160,7 +164,7 @@ static int calibrate(struct infer_plan *plan, struct quick_plan *quick)
 
 		for (size_t r = 0; r < QUICK_ROWS; r++)
 			draw(&random, done / QUICK_ROWS, rows + r * plan->inputs, plan->inputs);
-		quick_run(plan, scratch, rows, QUICK_ROWS, quickly);
+		quick_run(plan, scratch, rows, QUICK_ROWS, quickly, &again);
 		plan->engine->run(plan, scratch, rows, QUICK_ROWS, NULL, exactly);
 		for (size_t r = 0; r < QUICK_ROWS; r++) {
 			double length = 1, error = fabs((double)quickly[r] - exactly[r]);
@@ -180,14 +184,9 @@ static int calibrate(struct infer_plan *plan, struct quick_plan *quick)
 struct quick_plan *quick_prepare(const struct infer_plan *plan)
 {
 	struct infer_plan trial = *plan;
-	struct quick_plan *quick;
+	struct quick_plan *quick = twin_new(suitable(plan), sizeof(*quick));
 	int err = -ENOMEM;
 
-	if (!suitable(plan)) {
-		errno = 0;
-		return NULL;
-	}
-	quick = calloc(1, sizeof(*quick));
 	if (!quick)
 		return NULL;
 	quick->n_layers = plan->n_layers - 1;

@@ -2,8 +2,8 @@
 /*
  * engine_quick.h - the 8-bit twin of a float plan (AVX-512 VNNI); for agent/infer only.
  *
- * Scores only, ReLU nets only, rows of whole numbers 0..127 only (decimal digits are): everything else, and every row
- * whose score lies near the decision threshold, is answered by the float engine of the same plan.
+ * Scores only, ReLU nets only, rows of whole numbers 0..127 only (decimal digits are): everything else is left to the
+ * other twins. Every row whose score lies near the decision threshold is answered by the float engine of the same plan.
  */
 #ifndef SEMANTOS_INFER_ENGINE_QUICK_H
 #define SEMANTOS_INFER_ENGINE_QUICK_H
@@ -18,9 +18,13 @@ struct quick_plan *quick_prepare(const struct infer_plan *plan);
 void quick_free(struct quick_plan *quick); /* accepts NULL */
 size_t quick_scratch_bytes(const struct quick_plan *quick);
 
-/* n >= 1. Returns how many rows were answered in floats because their score was near the threshold. */
+/*
+ * n >= 1. Answers rows from the first on and returns how many: the last few, or all from the block on that holds a number
+ * which is not whole or not in 0..127, are left over. *recomputed grows by the rows answered in floats because their
+ * score was near the threshold.
+ */
 size_t quick_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
-	size_t n, float *scores);
+	size_t n, float *scores, uint64_t *recomputed);
 
 /* Largest error of a score not recomputed, see infer_error_bound(); INFINITY when out of memory. */
 float quick_error_bound(const struct infer_plan *plan, float x_max);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/infer/engine.h"
+#include "agent/infer/engine_byte.h"
 #include "agent/infer/engine_half.h"
 #include "agent/infer/engine_quick.h"
 #include "agent/infer/infer_integer.h"
@@ -180,6 +181,10 @@ struct infer_plan *infer_prepare(
 		err = plan->quick || errno == 0 ? 0 : -ENOMEM;
 		if (err)
 			goto fail;
+		plan->bytes = plan->quick ? NULL : byte_prepare(plan, model);
+		err = plan->quick || plan->bytes || errno == 0 ? 0 : -ENOMEM;
+		if (err)
+			goto fail;
 	}
 	if (arithmetic == INFER_QUICK && (amx || engine_has_bf16())) {
 		plan->half = half_prepare(plan, model, amx);
@@ -207,6 +212,7 @@ void infer_free(struct infer_plan *plan)
 	}
 	free(plan->score.weight);
 	quick_free(plan->quick);
+	byte_free(plan->bytes);
 	half_free(plan->half);
 	free(plan);
 }
@@ -228,14 +234,22 @@ struct infer_scratch *infer_scratch_new(const struct infer_plan *plan)
 		size_t n_bytes = quick_scratch_bytes(plan->quick);
 
 		scratch->quick = (uint32_t *)gemm_alloc(n_bytes / sizeof(float));
-		scratch->again = gemm_alloc((size_t)ENGINE_BLOCK_ROWS * plan->inputs);
-		if (!scratch->quick || !scratch->again)
+		if (!scratch->quick)
+			goto fail;
+	}
+	if (plan->bytes) {
+		scratch->bytes = (uint32_t *)gemm_alloc(byte_scratch_words(plan->bytes));
+		if (!scratch->bytes)
 			goto fail;
 	}
 	if (plan->half) {
 		scratch->half = (uint32_t *)gemm_alloc(half_scratch_words(plan->half));
-		scratch->again_half = gemm_alloc((size_t)ENGINE_BLOCK_ROWS * plan->inputs);
-		if (!scratch->half || !scratch->again_half)
+		if (!scratch->half)
+			goto fail;
+	}
+	if (plan->quick || plan->bytes || plan->half) {
+		scratch->again = gemm_alloc((size_t)ENGINE_BLOCK_ROWS * plan->inputs);
+		if (!scratch->again)
 			goto fail;
 	}
 	if ((scratch->a && scratch->b) || (scratch->x && scratch->y))
@@ -256,8 +270,8 @@ void infer_scratch_free(struct infer_scratch *scratch)
 	free(scratch->y);
 	free(scratch->quick);
 	free(scratch->again);
+	free(scratch->bytes);
 	free(scratch->half);
-	free(scratch->again_half);
 	free(scratch);
 }
 
@@ -266,6 +280,25 @@ void infer_scratch_free(struct infer_scratch *scratch)
 static bool batch_fits(const struct infer_plan *plan, size_t n)
 {
 	return n > 0 && n <= plan->max_batch;
+}
+
+/* Each twin leaves over what is not for it. */
+static void run_quickest(const struct infer_plan *plan, struct infer_scratch *scratch,
+	const float *rows, size_t n, float *scores)
+{
+	size_t done = 0;
+
+	if (n >= ENGINE_FEW_ROWS && plan->quick)
+		done = quick_run(plan, scratch, rows, n, scores, &scratch->recomputed);
+	if (n - done >= ENGINE_FEW_ROWS && plan->bytes)
+		done += byte_run(plan, scratch, rows + done * plan->inputs, n - done, scores + done,
+			&scratch->recomputed);
+	if (n - done >= ENGINE_FEW_ROWS && plan->half)
+		scratch->recomputed += half_run(
+			plan, scratch, rows + done * plan->inputs, n - done, scores + done);
+	else if (done < n)
+		plan->engine->run(
+			plan, scratch, rows + done * plan->inputs, n - done, NULL, scores + done);
 }
 
 int infer_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
@@ -281,14 +314,8 @@ int infer_run(const struct infer_plan *plan, struct infer_scratch *scratch, cons
 					    ? (float)y[0]
 					    : (float)(int64_t)((uint64_t)y[1] - (uint64_t)y[0]);
 		}
-	else if (n < ENGINE_FEW_ROWS)
-		plan->engine->run(plan, scratch, rows, n, NULL, scores);
-	else if (plan->quick)
-		scratch->recomputed += quick_run(plan, scratch, rows, n, scores);
-	else if (plan->half)
-		scratch->recomputed += half_run(plan, scratch, rows, n, scores);
 	else
-		plan->engine->run(plan, scratch, rows, n, NULL, scores);
+		run_quickest(plan, scratch, rows, n, scores);
 	return 0;
 }
 
@@ -332,8 +359,9 @@ float infer_error_bound(const struct infer_plan *plan, float x_max)
 
 	if (plan->arithmetic == INFER_INTEGER)
 		return 0;
-	if (plan->quick || plan->half)
-		return fmaxf(plan->quick ? quick_error_bound(plan, x_max) : 0,
+	if (plan->quick || plan->bytes || plan->half)
+		return fmaxf(fmaxf(plan->quick ? quick_error_bound(plan, x_max) : 0,
+				     plan->bytes ? byte_error_bound(plan, x_max) : 0),
 			plan->half ? half_error_bound(plan, x_max) : 0);
 	memory = calloc(4 * plan->widest, sizeof(double));
 	if (!memory)
@@ -385,7 +413,7 @@ float infer_error_bound(const struct infer_plan *plan, float x_max)
 
 const char *infer_engine(const struct infer_plan *plan)
 {
-	if (plan->quick)
+	if (plan->quick || plan->bytes)
 		return "avx512-vnni";
 	if (plan->half)
 		return half_name(plan->half);

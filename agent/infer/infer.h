@@ -19,9 +19,9 @@
 #define INFER_MAX_BATCH 4096
 
 /*
- * INFER_QUICK is INFER_FLOAT where the CPU or the net offers nothing faster. Else infer_run() answers batches of whole
- * numbers 0..127 in 8 bits, other batches in bfloat16, and computes again in floats every row whose score is near the
- * decision threshold.
+ * INFER_QUICK is INFER_FLOAT where the CPU or the net offers nothing faster. Else infer_run() answers rows in 8 bits or
+ * bfloat16, whichever suits the net and the rows, and computes again in floats every one whose score is near the decision
+ * threshold.
  */
 enum infer_arithmetic { INFER_FLOAT, INFER_INTEGER, INFER_QUICK };
 

@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #include <string.h>
 #include "agent/infer/quick.h"
+#include "agent/infer/twin.h"
 
 ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
 
@@ -332,53 +333,24 @@ static uint32_t run_block(const struct infer_plan *plan, struct infer_scratch *s
 
 ENGINE_TARGET_END
 
-/* Rows near the threshold are gathered and answered together. */
-struct again {
-	size_t n;
-	float *rows, *to[QUICK_ROWS];
-};
-
-static void answer(
-	const struct infer_plan *plan, struct infer_scratch *scratch, struct again *again)
-{
-	float scores[QUICK_ROWS];
-
-	if (!again->n)
-		return;
-	plan->engine->run(plan, scratch, again->rows, again->n, NULL, scores);
-	for (size_t i = 0; i < again->n; i++)
-		*again->to[i] = scores[i];
-	again->n = 0;
-}
-
 size_t quick_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
-	size_t n, float *scores)
+	size_t n, float *scores, uint64_t *recomputed)
 {
-	struct again again = { .rows = scratch->again };
-	size_t recomputed = 0, step;
+	struct twin_again again = { .rows = scratch->again };
+	size_t done = 0, step;
 
-	for (; n; n -= step, rows += step * plan->inputs, scores += step) {
+	for (; done < n; done += step, rows += step * plan->inputs, scores += step) {
 		uint32_t near;
 		bool unfit;
 
-		step = n < QUICK_ROWS ? n : QUICK_ROWS;
-		if (step < QUICK_LEAST_ROWS) {
-			plan->engine->run(plan, scratch, rows, step, NULL, scores);
-			continue;
-		}
+		step = n - done < QUICK_ROWS ? n - done : QUICK_ROWS;
+		if (step < QUICK_LEAST_ROWS)
+			break;
 		near = run_block(plan, scratch, rows, step, scores, &unfit);
 		if (unfit)
-			plan->engine->run(plan, scratch, rows, step, NULL, scores);
-		for (; near; near &= near - 1, recomputed++) {
-			size_t r = (size_t)__builtin_ctz(near);
-
-			memcpy(again.rows + again.n * plan->inputs, rows + r * plan->inputs,
-				plan->inputs * sizeof(float));
-			again.to[again.n++] = scores + r;
-			if (again.n == QUICK_ROWS)
-				answer(plan, scratch, &again);
-		}
+			break;
+		*recomputed += twin_gather(plan, scratch, &again, near, rows, scores);
 	}
-	answer(plan, scratch, &again);
-	return recomputed;
+	twin_answer(plan, scratch, &again);
+	return done;
 }

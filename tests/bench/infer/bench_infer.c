@@ -373,11 +373,19 @@ static void draw_curves(void)
 		bench_knn(n, 0);
 }
 
+static bool wanted(const char *only, const char *name)
+{
+	return !only || strncmp(name, only, strlen(only)) == 0;
+}
+
 int main(int argc, char **argv)
 {
+	const char *only = argc == 3 && strcmp(argv[1], "--only") == 0 ? argv[2] : NULL;
+
 	curve = argc == 2 && strcmp(argv[1], "--curve") == 0;
-	if (argc > 1 && !curve) {
-		fprintf(stderr, "Usage: bench_infer [--curve]   (every model at many batches)\n");
+	if (argc > 1 && !curve && !only) {
+		fprintf(stderr, "Usage: bench_infer [--curve]   (every model at many batches)\n"
+				"       bench_infer --only NAME   (models whose names begin so)\n");
 		return 2;
 	}
 	/* OpenBLAS read its variables when it was loaded; infer.mk clears those that would hold it back. */
@@ -388,13 +396,18 @@ int main(int argc, char **argv)
 	}
 	for (size_t s = 0; s < sizeof(nets) / sizeof(nets[0]); s++)
 		for (size_t b = 0; b < 3 && nets[s].batch[b].n; b++)
-			bench_net(&nets[s], nets[s].batch[b].n, nets[s].batch[b].target);
-	bench_kleio(1, 1.5);
-	bench_kleio(20, 2.5);
-	bench_kleio(1160, 3);
-	bench_knn(8, 4);
-	bench_knn(64, 2.5);
-	bench_knn(1024, 4);
+			if (wanted(only, nets[s].name))
+				bench_net(&nets[s], nets[s].batch[b].n, nets[s].batch[b].target);
+	if (wanted(only, "Kleio")) {
+		bench_kleio(1, 1.5);
+		bench_kleio(20, 2.5);
+		bench_kleio(1160, 3);
+	}
+	if (wanted(only, "KNN")) {
+		bench_knn(8, 4);
+		bench_knn(64, 2.5);
+		bench_knn(1024, 4);
+	}
 	compare_json();
 	return 0;
 }

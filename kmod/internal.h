@@ -5,6 +5,7 @@
 #ifndef SEMANTOS_INTERNAL_H
 #define SEMANTOS_INTERNAL_H
 
+#undef pr_fmt /* a test build has headers before this one */
 #define pr_fmt(fmt) "semantos: " fmt
 
 #include <linux/container_of.h>

@@ -9,6 +9,7 @@
  *   kmod lease           without the lease the default applies, and within 100 ms after it was last renewed
  *   kmod pin             leaves a policy pinned at /sys/fs/bpf/policy, and a table of verdicts beside it
  *   kmod infer           models handed over, refused and swapped; scores equal those computed here, to the bit
+ *   kmod model           one model handed over, which stays
  * Exit: 0, or 1 with a sentence.
  */
 #include <bpf/bpf.h>
@@ -638,6 +639,19 @@ static void test_infer(void)
 		(int)strcspn(at, "\n"), at);
 }
 
+/* One model handed over; it stays. */
+static void test_model(void)
+{
+	int device = open("/dev/semantos", O_RDWR);
+	size_t n;
+	uint8_t *blob = linnos(1, 0, &n);
+
+	expect(device >= 0, "/dev/semantos cannot be opened: %s", strerror(errno));
+	expect(write(device, blob, n) == (ssize_t)n, "the model is refused: %s", strerror(errno));
+	close(device);
+	free(blob);
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -655,7 +669,9 @@ int main(int argc, char **argv)
 		test_pin();
 	else if (!strcmp(what, "infer"))
 		test_infer();
+	else if (!strcmp(what, "model"))
+		test_model();
 	else
-		fail("usage: kmod attach | nonsense | replace N | lease | pin | infer");
+		fail("usage: kmod attach | nonsense | replace N | lease | pin | infer | model");
 	return 0;
 }

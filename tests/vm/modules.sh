@@ -3,15 +3,15 @@
 #
 # modules.sh - builds the kernel modules, the test-only ones too, for one kernel of the cache, outside the tree's sources.
 #
-# Writes build/vm/RELEASE/*.ko; where a kernel has no headers, or their build programs do not run on this system, it
-# says so and the tests that need the module are skipped. Run from the root of the tree.
+# Writes build/vm/RELEASE/*.ko, and to failing/ there the modules whose allocations can be told to fail. Where a kernel has
+# no headers, or their build programs do not run on this system, it says so and the tests that need the module are
+# skipped. Run from the root of the tree.
 #
 # Usage: modules.sh RELEASE DIR    (as kernels.sh prints them). Exit: 0 also when nothing can be built, 1 if it fails.
 
 set -uo pipefail
 release=$1 dir=$2
 out=build/vm/$release
-log=$out/build.log
 
 [[ -f kmod/test/semantos_testdev.c ]] || exit 0
 if [[ ! -d $dir/headers ]]; then
@@ -29,19 +29,33 @@ for program in scripts/basic/fixdep scripts/mod/modpost tools/objtool/objtool to
 		exit 0
 	fi
 done
-# The modules include "bpf/..." and "kmod/..." from the tree's root: the copy is laid out like the tree.
-find bpf kmod -name '*.[chS]' ! -name '*.bpf.c' -o -name Kbuild | while read -r file; do
-	mkdir -p "$out/src/$(dirname "$file")" && cp -u "$file" "$out/src/$file"
-done
-# A source that is gone from the tree must not be built either.
-(cd "$out/src" && find . -name '*.[chS]' ! -name '*.mod.c') | while read -r file; do
-	[[ -f $file ]] || rm -f "$out/src/$file"
-done
-if ! timeout 240 make -j"$(nproc)" -C "$dir/headers" M="$PWD/$out/src/kmod" modules >"$log" 2>&1; then
+# build FOLDER WORDS...: the modules, from a copy of the sources in $out/FOLDER. They include "bpf/..." and "kmod/..."
+# from the tree's root: the copy is laid out like the tree.
+build() {
+	local src=$out/$1 log=$out/$1.log
+	shift
+	find bpf kmod -name '*.[chS]' ! -name '*.bpf.c' -o -name Kbuild | while read -r file; do
+		mkdir -p "$src/$(dirname "$file")" && cp -u "$file" "$src/$file"
+	done
+	# A source that is gone from the tree must not be built either.
+	(cd "$src" && find . -name '*.[chS]' ! -name '*.mod.c') | while read -r file; do
+		[[ -f $file ]] || rm -f "$src/$file"
+	done
+	timeout 240 make -j"$(nproc)" -C "$dir/headers" M="$PWD/$src/kmod" "$@" modules >"$log" 2>&1 && return
 	echo "FAIL $release modules: see $log"
 	grep -m 5 -E 'error|Error' "$log" | sed 's/^/  | /'
 	exit 1
-fi
-find "$out/src" -name '*.ko' | while read -r module; do
-	strip -g -o "$out/$(basename "$module")" "$module"
-done
+}
+
+take() { # from, to
+	mkdir -p "$2"
+	find "$1" -name '*.ko' | while read -r module; do
+		strip -g -o "$2/$(basename "$module")" "$module"
+	done
+}
+
+build src
+take "$out/src" "$out"
+[[ -f $out/semantos.ko ]] || exit 0
+build src-failing SEMANTOS_FAIL_NTH=y
+take "$out/src-failing" "$out/failing"

@@ -90,6 +90,8 @@ static int list_knobs(struct apply *a, const struct safety_request *rq)
 		if (!err)
 			err = knob_full_name(rq->knob[i].name, name, a->error);
 		if (!err)
+			err = safety_check_own(a->s, name, rq->knob[i].value, a->error);
+		if (!err)
 			err = add_knob(a, name, rq->knob[i].value);
 		if (!err && knob_partner(name, partner))
 			err = add_knob(a, partner, "");
@@ -448,11 +450,12 @@ unsigned int safety_breach(struct safety *s, const char *owner, const char *beca
 
 	if (safety_ready(s, false, &error))
 		log_error("%s.", error.text);
-	for (size_t i = s->book->n_changes; i-- > 0;) {
-		struct change *change = s->book->change[i];
+	for (size_t i = 2 * s->book->n_changes; i-- > 0;) {
+		struct change *change = s->book->change[i % s->book->n_changes];
+		bool last = i < s->book->n_changes;
 
 		if (change_open(change) && change->mode != CHANGE_NEVER &&
-			strcmp(change->owner, owner) == 0)
+			change_waits(change) == last && strcmp(change->owner, owner) == 0)
 			failed += safety_undo_logged(s, change, because, &error) != 0;
 	}
 	return failed;

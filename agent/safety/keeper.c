@@ -170,9 +170,12 @@ static unsigned int undo_over_silent(struct keeper *k)
 		k->n_undone = n_before = BOOK_OPEN_MAX;
 	}
 	/* the knobs come first: the agent may be silent because the journal's disk hangs */
-	for (size_t i = s->book->n_changes; i-- > 0;) {
-		if (safety_abandoned(s, s->book->change[i]))
-			failed += undo_remembered(k, s, s->book->change[i]) != 0;
+	for (size_t i = 2 * s->book->n_changes; i-- > 0;) {
+		const struct change *change = s->book->change[i % s->book->n_changes];
+		bool last = i < s->book->n_changes;
+
+		if (safety_abandoned(s, change) && change_waits(change) == last)
+			failed += undo_remembered(k, s, change) != 0;
 	}
 	if (k->n_undone == n_before)
 		goto out;

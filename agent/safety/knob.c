@@ -31,7 +31,7 @@ const struct knob_kind_ops knob_kinds[] = {
 };
 #define N_KINDS (sizeof(knob_kinds) / sizeof(knob_kinds[0]))
 
-/* No empty part, none that leads up. */
+/* No empty part, none that leads up or nowhere: one file has one name. */
 static bool path_ok(const char *path)
 {
 	const char *p = path;
@@ -39,7 +39,7 @@ static bool path_ok(const char *path)
 	for (;;) {
 		size_t n = strcspn(p, "/");
 
-		if (n == 0 || (n == 2 && p[0] == '.' && p[1] == '.'))
+		if (n == 0 || (n <= 2 && strncmp(p, "..", n) == 0))
 			return false;
 		if (!p[n])
 			return true;
@@ -199,6 +199,26 @@ bool knob_is_action(const char *name)
 	const struct knob_def *def = knob_find(name);
 
 	return def && def->type == KNOB_ACTION;
+}
+
+bool knob_waits(const char *name)
+{
+	const struct knob_def *def = knob_find(name);
+
+	return def && def->waits;
+}
+
+bool knob_process(const char *name, pid_t *pid)
+{
+	char path[RECORD_NAME_MAX];
+	struct knob_task task;
+	enum knob_kind kind;
+
+	if (!split(name, &kind, path) || !knob_kinds[kind].process)
+		return false;
+	knob_task_split(path, &task);
+	*pid = task.pid;
+	return true;
 }
 
 int knob_open(struct knob *knob, const char *root, const char *name, bool write,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * knob_blkra.c - read-ahead of a block device by ioctl, in 512-byte sectors: works where sysfs is read-only. Any thread.
+ * knob_blkra.c - read-ahead of a disk by ioctl, in 512-byte sectors: works where sysfs is read-only, and waits for no request.
+ *
+ * Must never open a second name of a disk: asked of a partition, the kernel sets the read-ahead of its disk. Any thread.
  */
 #include "agent/safety/knob_kind.h"
 
@@ -8,12 +10,24 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
 int knob_blkra_open(struct knob *knob, const char *root, const char *path, bool write,
 	struct safety_error *error)
 {
+	char disk[600];
+
+	snprintf(disk, sizeof(disk), "%s/sys/block/%s", knob->fake ? root : "", path);
+	if (access(disk, F_OK) < 0) {
+		int err = -errno;
+
+		safety_say(error, "%.200s is not a whole disk of this machine: %.300s: %s", path,
+			disk, strerror(-err));
+		return err;
+	}
 	/* BLKRASET asks for a capability, not for a writable file; closing one would wake udev */
 	(void)write;
 	return knob_open_below(

@@ -23,7 +23,9 @@ int knob_open_below(struct knob *knob, const char *root, const char *base, const
 	int flags, mode_t type, struct safety_error *error)
 {
 	struct open_how how = { .flags = (uint64_t)(flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS |
+			   /* a node by its own name; disks of /sys/block are links */
+			   (type == S_IFBLK ? RESOLVE_NO_SYMLINKS : 0) };
 	struct stat st = { 0 }, top = { 0 };
 	char folder[4096];
 	int dir, err = 0;

@@ -9,6 +9,7 @@
 
 #include <fnmatch.h>
 #include <stddef.h>
+#include <string.h>
 
 #define MIB (1024LL * 1024)
 #define GIB (1024 * MIB)
@@ -29,13 +30,15 @@ static const struct knob_def table[] = {
 		.partner = "dirty_background_bytes" },
 	{ "sysctl:vm.dirty_background_bytes", KNOB_INT, .min = MIB, .max = TIB,
 		.partner = "dirty_background_ratio" },
-	/* in whole pages */
-	{ "sysfs:block/*/queue/read_ahead_kb", KNOB_INT, .min = 0, .max = 65536, .step = 4 },
+	/* Files of a queue are written with the queue frozen (of late all of them). In whole pages: */
+	{ "sysfs:block/*/queue/read_ahead_kb", KNOB_INT, .min = 0, .max = 65536, .step = 4,
+		.waits = true },
 	{ "blkra:*", KNOB_INT, .min = 0, .max = 131072, .step = 8 },
-	{ "sysfs:block/*/queue/nr_requests", KNOB_INT, .min = 4, .max = 10240 },
-	{ "sysfs:block/*/queue/rq_affinity", KNOB_INT, .min = 0, .max = 2 },
-	{ "sysfs:block/*/queue/wbt_lat_usec", KNOB_INT, .min = 0, .max = 10000000 },
-	{ "sysfs:block/*/queue/scheduler", KNOB_CHOICE, .choices = " none mq-deadline kyber bfq " },
+	{ "sysfs:block/*/queue/nr_requests", KNOB_INT, .min = 4, .max = 10240, .waits = true },
+	{ "sysfs:block/*/queue/rq_affinity", KNOB_INT, .min = 0, .max = 2, .waits = true },
+	{ "sysfs:block/*/queue/wbt_lat_usec", KNOB_INT, .min = 0, .max = 10000000, .waits = true },
+	{ "sysfs:block/*/queue/scheduler", KNOB_CHOICE, .choices = " none mq-deadline kyber bfq ",
+		.waits = true },
 	{ "sysfs:kernel/mm/transparent_hugepage/enabled", KNOB_CHOICE,
 		.choices = " always madvise never " },
 	{ "sysfs:kernel/mm/transparent_hugepage/defrag", KNOB_CHOICE,
@@ -55,8 +58,11 @@ static const struct knob_def table[] = {
 
 const struct knob_def *knob_find(const char *name)
 {
+	/* groups lie within groups; of all else a * is one part of the name, or one setting could have many */
+	int flags = strncmp(name, "cgroup:", 7) == 0 ? FNM_NOESCAPE : FNM_NOESCAPE | FNM_PATHNAME;
+
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		if (fnmatch(table[i].pattern, name, FNM_NOESCAPE) == 0)
+		if (fnmatch(table[i].pattern, name, flags) == 0)
 			return &table[i];
 	}
 	return NULL;

@@ -235,10 +235,11 @@ void safety_undo_abandoned(struct safety *s, const char *because, struct safety_
 	size_t n = 0;
 
 	/* every knob first: a disk that hangs then keeps us from recording it, not from doing it */
-	for (size_t i = s->book->n_changes; i-- > 0;) {
-		struct change *change = s->book->change[i];
+	for (size_t i = 2 * s->book->n_changes; i-- > 0;) {
+		struct change *change = s->book->change[i % s->book->n_changes];
+		bool last = i < s->book->n_changes;
 
-		if (!change_open(change))
+		if (!change_open(change) || change_waits(change) != last)
 			continue;
 		/* not ours to undo, unless that was done already and could not be recorded */
 		if (!safety_abandoned(s, change) && !change_is_back(change, s->root)) {

@@ -84,7 +84,8 @@ unsigned int safety_close(struct safety *safety, enum safety_end end);
 /*
  * Change all knobs of the request, or none. 0 with *id; -EALREADY: they have these values, or the same change is in
  * force (*id says which, 0 = none); -EBUSY: a knob has another owner, or changed under our hands; -ENOENT, -EINVAL,
- * -ERANGE: not offered or out of range, or an action in another mode than once; -ESRCH: the process is gone; -EAGAIN: too many too soon; -EIO, -ENOSPC…: journal or kernel failed.
+ * -ERANGE: not offered or out of range, or an action in another mode than once; -EPERM: it would hold the agent itself;
+ * -ESRCH: the process is gone; -EAGAIN: too many too soon; -EIO, -ENOSPC…: journal or kernel failed.
  */
 int safety_apply(struct safety *safety, const struct safety_request *request, uint64_t *id,
 	struct safety_error *error);

@@ -7,6 +7,7 @@
 
 #include "agent/safety/book.h"
 #include "agent/safety/keeper.h"
+#include "agent/safety/knob.h"
 #include "agent/safety/safety.h"
 
 struct safety {
@@ -32,6 +33,10 @@ void safety_stamp(const struct safety *safety, struct record_stamp *stamp);
 int safety_log_change(
 	struct safety *safety, const struct change *change, struct safety_error *error);
 int safety_log_scratch(struct safety *safety, enum record_kind kind, struct safety_error *error);
+
+/* Would this value hold the agent or its keeper? 0, -EPERM, or -errno: nobody knows. */
+int safety_check_own(const struct safety *safety, const char *name, const char *value,
+	struct safety_error *error);
 
 /* Has somebody taken over? Then read what they did. Begin a new segment when this one is full. */
 int safety_ready(struct safety *safety, bool new_change, struct safety_error *error);

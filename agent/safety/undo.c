@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * undo.c - compares, writes back, looks again; knob by knob, the last one written first, coupled ones together.
+ * undo.c - compares, writes back, looks again; knob by knob, the last one written first, coupled ones together, those that
+ * may wait for a disk after all others.
  *
  * Must never write over a value that is neither ours nor the old one. Any thread.
  */
@@ -176,6 +177,15 @@ static size_t coupled(const struct change *change, size_t k)
 	return k;
 }
 
+bool change_waits(const struct change *change)
+{
+	for (size_t k = 0; k < change->n_knobs; k++) {
+		if (knob_waits(change->knob[k].name))
+			return true;
+	}
+	return false;
+}
+
 bool change_is_back(const struct change *change, const char *root)
 {
 	for (size_t k = 0; k < change->n_knobs; k++) {
@@ -213,10 +223,13 @@ int change_undo(struct change *change, const char *root, const char *boot_id, co
 		record_text(change->why, sizeof(change->why), u.text);
 		return 0;
 	}
-	for (size_t k = change->n_knobs; k-- > 0;) {
+	for (size_t i = 2 * change->n_knobs; i-- > 0;) {
+		size_t k = i % change->n_knobs;
 		size_t pair[2] = { k, coupled(change, k) };
+		bool last = i < change->n_knobs;
 
-		if (pair[1] > k) /* already done, with the other one */
+		/* of two coupled ones the other was done with this */
+		if (pair[1] > k || knob_waits(change->knob[k].name) != last)
 			continue;
 		u.count[undo_pair(&u, pair, pair[1] == k ? 1 : 2, written)]++;
 	}

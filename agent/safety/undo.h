@@ -23,6 +23,9 @@
 int change_undo(struct change *change, const char *root, const char *boot_id, const char *because,
 	unsigned int *written);
 
+/* May its undo hang with a disk that hangs? Such changes come after all others, so that they hold up nothing else. */
+bool change_waits(const struct change *change);
+
 /* Do all its knobs read as before the change? Writes nothing; a knob that cannot be read says no. */
 bool change_is_back(const struct change *change, const char *root);
 

@@ -70,6 +70,15 @@ static void test_check(void **state)
 		{ "sysfs:block/vda/queue/read_ahead_kb", "256", 0 },
 		{ "sysfs:block/../block/vda/queue/read_ahead_kb", "256", -ENOENT },
 		{ "sysfs:block//queue/read_ahead_kb", "256", -ENOENT },
+		/* one setting has one name, so that it has one owner */
+		{ "sysfs:block/./vda/queue/read_ahead_kb", "256", -ENOENT },
+		{ "sysfs:block/vda/./queue/read_ahead_kb", "256", -ENOENT },
+		{ "sysfs:block/vda/device/block/vda/queue/read_ahead_kb", "256", -ENOENT },
+		{ "cgroup:./a.slice/memory.high", "max", -ENOENT },
+		{ "cgroup:a.slice/./b.service/memory.high", "max", -ENOENT },
+		{ "blkra:.", "256", -ENOENT },
+		{ "blkra:./vda", "256", -ENOENT },
+		{ "blkra:disk/by-id/x", "256", -ENOENT },
 		{ "sysfs:block/a\nb/queue/read_ahead_kb", "256", -ENOENT },
 		{ "sysfs:block/vda/queue/scheduler", "none", 0 },
 		{ "sysfs:block/vda/queue/scheduler", "non", -EINVAL },
@@ -166,6 +175,14 @@ static void test_no_way_out(void **state)
 	assert_int_equal(link_to("swappiness", "proc/sys/vm/swappiness"), 0);
 	assert_int_equal(knob_open(&knob, root, "sysctl:vm.swappiness", true, &error), -ELOOP);
 	assert_int_equal(knob_open(&knob, root, "sysctl:vm.page-cluster", true, &error), -ENOENT);
+	/* a second name of a disk, be it a partition of it or a link, and what is no disk */
+	file_put(root, "dev/vda1", "a partition");
+	assert_int_equal(knob_open(&knob, root, "blkra:vda1", true, &error), -ENOENT);
+	assert_non_null(strstr(error.text, "vda1 is not a whole disk"));
+	assert_int_equal(link_to("vda", "dev/cdrom"), 0);
+	file_put(root, "sys/block/cdrom/size", "1\n");
+	assert_int_equal(knob_open(&knob, root, "blkra:cdrom", true, &error), -ELOOP);
+	assert_int_equal(link_to("../devices/virtual/block/vda", "sys/block/vda"), 0);
 	assert_int_equal(knob_open(&knob, root, "blkra:vda", true, &error), -EINVAL);
 	assert_int_equal(knob_open(&knob, root, "sysctl:kernel.panic", true, &error), -EINVAL);
 	assert_int_equal(

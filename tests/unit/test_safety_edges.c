@@ -485,6 +485,8 @@ static void roots_and_no_roots(void **state)
 	assert_false(knob.fake);
 	assert_int_equal(knob_read(&knob, value), 0);
 	knob_close(&knob);
+	assert_int_equal(knob_open(&knob, "/", "blkra:no-such-disk", false, &error), -ENOENT);
+	assert_non_null(strstr(error.text, ": /sys/block/no-such-disk: "));
 	assert_int_equal(knob_open(&knob, "/", "sysfs:block/../queue/read_ahead_kb", false, &error),
 		-EINVAL);
 }
@@ -498,6 +500,22 @@ static void names_of_knobs(void **state)
 	(void)state;
 	assert_false(knob_is_action("nothing"));
 	assert_false(knob_is_action(SWAPPINESS));
+	assert_false(knob_waits("nothing"));
+	assert_false(knob_waits(SWAPPINESS));
+	assert_true(knob_waits(READ_AHEAD));
+	{
+		static const char *const words[] = { "nice", NULL };
+		struct knob knob = { .fd = -1 };
+		pid_t pid = 0;
+
+		assert_false(knob_process("nothing", &pid));
+		assert_false(knob_process(SWAPPINESS, &pid));
+		assert_true(knob_process("sched:7@9/nice", &pid));
+		assert_int_equal(pid, 7);
+		/* a row of the table whose word the kind does not know */
+		assert_int_equal(knob_task_open(&knob, "7@9/odd", words, &error), -EINVAL);
+		assert_int_equal(knob.fd, -1);
+	}
 	assert_false(knob_partner("nothing", key));
 	knob_key("nothing", key);
 	assert_string_equal(key, "nothing");

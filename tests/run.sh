@@ -109,7 +109,7 @@ splats() {
 
 rm -rf "$logs"
 mkdir -p "$logs" || exit 1
-watch_dmesg=$(dmesg 2>/dev/null | tail -n 1 | awk -F '[][]' '{ print $2 + 0 }')
+watch_dmesg=$(dmesg 2>/dev/null | tail -n 1 | awk -F '[][]' '{ printf "%.6f", $2 }')
 for test; do
 	if [[ $test == +* ]]; then
 		while [[ $(jobs -rp | wc -l) -ge $jobs ]]; do wait -n; done

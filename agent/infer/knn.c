@@ -18,7 +18,6 @@
 
 #define LARGEST 1e15f /* squares and their sums stay far from the end of floats and doubles */
 #define STEPS 127.0
-#define AHEAD 4 /* rows measured between asking for one and needing it */
 #define LARGEST_UNIT 1e30 /* what is smaller than its inverse is not for floats */
 #define MOST_START 0x1p28 /* of a start: leaves room for 1,024 products of bytes in 31 bits */
 
@@ -28,15 +27,19 @@ struct knn_set {
 	uint32_t *label; /* [n] */
 	/* of the filter; reference is NULL without it */
 	uint32_t *reference; /* see knn_sums() */
-	float *half_length; /* [padded]: |r|^2 / 2; LARGEST^2 for rows that do not exist */
+	float *half_length; /* [padded]: |r|^2 / 2, by knn_place(); LARGEST^2 for rows that do not exist */
 	double *centre; /* [width]: the mean row; the filter sees what is left without it */
 	bool amx;
 	double step, longest, rounding, most_half; /* largest |r|, |r - r'| and |r|^2 / 2 */
 };
 
 struct knn_scratch {
-	int32_t *sum, *start, *query;
-	uint32_t *index;
+	int16_t *sum; /* [KNN_QUERIES][padded] */
+	int32_t *whole; /* the same before they are narrowed, for AMX, else NULL */
+	int32_t *start, *query;
+	uint32_t *index, *base;
+	uint64_t *mask;
+	double *wide; /* the query */
 	uint64_t measured;
 };
 
@@ -84,7 +87,8 @@ static int filter_prepare(struct knn_set *set)
 		const float *row = set->row + r * set->width;
 		uint8_t *byte =
 			(uint8_t *)(set->reference + r / KNN_PANEL * set->groups * KNN_PANEL +
-				    r % KNN_PANEL);
+				    knn_place(r % KNN_PANEL));
+		size_t place = r / KNN_PANEL * KNN_PANEL + knn_place(r % KNN_PANEL);
 		double length = 0, off = 0;
 
 		for (size_t i = 0; i < set->width; i++) {
@@ -96,7 +100,7 @@ static int filter_prepare(struct knn_set *set)
 			length += value * value;
 			off += error * error;
 		}
-		set->half_length[r] = (float)(length / 2);
+		set->half_length[place] = (float)(length / 2);
 		set->most_half = fmax(set->most_half, length / 2);
 		set->longest = fmax(set->longest, sqrt(length));
 		set->rounding = fmax(set->rounding, sqrt(off));
@@ -156,11 +160,17 @@ struct knn_scratch *knn_scratch_new(const struct knn_set *set)
 		return NULL;
 	if (!set->reference)
 		return scratch;
-	scratch->sum = (int32_t *)gemm_alloc(KNN_QUERIES * set->padded);
+	scratch->sum = (int16_t *)gemm_alloc(KNN_QUERIES * set->padded / 2);
+	if (set->amx)
+		scratch->whole = (int32_t *)gemm_alloc(KNN_QUERIES * set->padded);
 	scratch->start = (int32_t *)gemm_alloc(set->padded);
 	scratch->query = (int32_t *)gemm_alloc(KNN_QUERIES * set->groups);
-	scratch->index = (uint32_t *)gemm_alloc(set->padded);
-	if (scratch->sum && scratch->start && scratch->query && scratch->index)
+	scratch->index = (uint32_t *)gemm_alloc(set->padded + 1);
+	scratch->base = (uint32_t *)gemm_alloc(set->padded / 64 + 1);
+	scratch->mask = (uint64_t *)gemm_alloc(2 * (set->padded / 64 + 1));
+	scratch->wide = (double *)gemm_alloc(2 * (set->width + 8));
+	if (scratch->sum && scratch->start && scratch->query && scratch->index && scratch->base &&
+		scratch->mask && scratch->wide && (scratch->whole || !set->amx))
 		return scratch;
 	knn_scratch_free(scratch);
 	errno = ENOMEM;
@@ -175,6 +185,10 @@ void knn_scratch_free(struct knn_scratch *scratch)
 	free(scratch->start);
 	free(scratch->query);
 	free(scratch->index);
+	free(scratch->whole);
+	free(scratch->base);
+	free(scratch->mask);
+	free(scratch->wide);
 	free(scratch);
 }
 
@@ -194,15 +208,6 @@ static size_t insert(struct knn_neighbour *found, size_t have, size_t k, uint32_
 	return have;
 }
 
-/* Rows to be measured lie anywhere: asked for early, they come together. */
-static void prefetch(const struct knn_set *set, uint32_t r)
-{
-	const char *row = (const char *)(set->row + (r < set->n ? r : 0) * set->width);
-
-	for (size_t at = 0; at < set->width * sizeof(float); at += 64)
-		__builtin_prefetch(row + at);
-}
-
 static void search_plain(const struct knn_set *set, struct knn_scratch *scratch, const float *query,
 	size_t k, struct knn_neighbour *found)
 {
@@ -214,11 +219,45 @@ static void search_plain(const struct knn_set *set, struct knn_scratch *scratch,
 	scratch->measured += set->n;
 }
 
+/*
+ * The nearest k of the picked rows, which stand in order of their index. Few are put in order at once, without a branch
+ * that depends on a distance; of many most come too late for a place.
+ */
+static void choose(const struct knn_set *set, struct knn_scratch *scratch, const float *query,
+	size_t picked, size_t k, struct knn_neighbour *found)
+{
+	struct knn_neighbour ordered[KNN_RANKED];
+	double distance[KNN_RANKED];
+	uint32_t rank[KNN_RANKED];
+	size_t have = 0;
+
+	knn_widen(query, set->width, scratch->wide);
+	for (size_t at = 0, n; at < picked; at += n) {
+		const uint32_t *index = scratch->index + at;
+
+		n = picked - at < KNN_RANKED ? picked - at : KNN_RANKED;
+		knn_distances(scratch->wide, set->row, set->width, index, n, distance);
+		if (picked > KNN_RANKED) {
+			for (size_t i = 0; i < n; i++)
+				have = insert(found, have, k, index[i], set->label[index[i]],
+					distance[i]);
+			continue;
+		}
+		knn_rank(distance, n, rank);
+		for (size_t i = 0; i < n; i++)
+			ordered[rank[i]] = (struct knn_neighbour){ index[i], set->label[index[i]],
+				distance[i] };
+		memcpy(found, ordered, k * sizeof(*found));
+	}
+}
+
 /* Up to KNN_QUERIES queries; their common step is that of the largest number in them. */
 static void search_block(const struct knn_set *set, struct knn_scratch *scratch,
 	const float *queries, size_t n, size_t k, struct knn_neighbour *found)
 {
-	double unit, step, most = 0, off[KNN_QUERIES] = { 0 }, length[KNN_QUERIES] = { 0 };
+	double unit, step, most = 0, reach = 0, off[KNN_QUERIES] = { 0 },
+			   length[KNN_QUERIES] = { 0 };
+	int shift = 0;
 
 	for (size_t q = 0; q < n; q++) {
 		double largest = knn_largest(queries + q * set->width, set->centre, set->width);
@@ -235,16 +274,31 @@ static void search_block(const struct knn_set *set, struct knn_scratch *scratch,
 	memset(scratch->query, 0, KNN_QUERIES * set->groups * sizeof(int32_t));
 	knn_starts(set->half_length, (float)unit, scratch->start, set->padded);
 	for (size_t r = set->n; r < set->padded; r++)
-		scratch->start[r] = INT32_MIN / 2;
-	for (size_t q = 0; step > 0 && q < n; q++)
+		scratch->start[r / KNN_PANEL * KNN_PANEL + knn_place(r % KNN_PANEL)] =
+			INT32_MIN / 2;
+	for (size_t q = 0; step > 0 && q < n; q++) {
 		knn_round(queries + q * set->width, set->centre, set->width, step,
 			(int8_t *)(scratch->query + q * set->groups), &off[q], &length[q]);
-	(set->amx ? amx_sums : knn_sums)(set->reference, set->padded / KNN_PANEL, set->groups,
-		scratch->start, scratch->query, scratch->sum);
+		reach = length[q] > reach ? length[q] : reach;
+	}
+	/* No sum of a row is further from zero than its 255 at most times those of a query, and its start. */
+	reach = (step > 0 ? 255 * sqrt(reach * (double)set->width) / step : 0) +
+		set->most_half * unit;
+	while (shift < 31 && reach > (double)(INT16_MAX - 1) * (double)(1u << shift))
+		shift++;
+	if (set->amx) {
+		amx_sums(set->reference, set->padded / KNN_PANEL, set->groups, scratch->start,
+			scratch->query, scratch->whole);
+		knn_narrow(scratch->whole, n * set->padded, shift, scratch->sum);
+	} else {
+		knn_sums(set->reference, set->padded / KNN_PANEL, set->groups, scratch->start,
+			scratch->query, shift, scratch->sum);
+	}
 	for (size_t q = 0; q < n; q++, found += k) {
 		const float *query = queries + q * set->width;
-		const int32_t *sum = scratch->sum + q * set->padded;
-		size_t have = 0, picked;
+		const int16_t *sum = scratch->sum + q * set->padded;
+		size_t picked;
+		int32_t least;
 		double error;
 
 		/* the start: half a unit, and floats' rounding of the length, the unit and their product */
@@ -255,18 +309,14 @@ static void search_block(const struct knn_set *set, struct knn_scratch *scratch,
 			search_plain(set, scratch, query, k, found);
 			continue;
 		}
-		picked = knn_pick(sum, set->padded,
-			knn_least(sum, set->padded, k) - (int32_t)(2 * error + 1), scratch->index);
-		for (size_t i = 0; i < picked; i++) {
-			uint32_t r = scratch->index[i];
-
-			if (i + AHEAD < picked)
-				prefetch(set, scratch->index[i + AHEAD]);
-
-			if (r < set->n)
-				have = insert(found, have, k, r, set->label[r],
-					knn_distance(query, set->row + r * set->width, set->width));
-		}
+		/* Sums were rounded down: one more of what is left of them. */
+		least = knn_least(sum, set->padded, k) - ((int32_t)(2 * error + 1) >> shift) - 1;
+		picked = knn_pick(
+			sum, set->padded, least, scratch->index, scratch->mask, scratch->base);
+		/* Rows that do not exist are the last ones. */
+		while (scratch->index[picked - 1] >= set->n)
+			picked--;
+		choose(set, scratch, query, picked, k, found);
 		scratch->measured += picked;
 	}
 }

@@ -16,6 +16,7 @@
 #include "agent/infer/random.h"
 
 #define CHUNK 24 /* sequences at once */
+#define PANEL 64 /* columns of float weights side by side */
 #define CALIBRATION 48 /* sequences */
 #define MARGIN 3.0f /* on the largest error of the difference of two logits seen at prepare time */
 
@@ -23,7 +24,12 @@ enum lstm_cpu { LSTM_SCALAR, LSTM_AVX512, LSTM_BF16, LSTM_AMX };
 
 struct matrix {
 	size_t k, n; /* n is padded to lanes */
-	float *value; /* [k][n] */
+	/*
+	 * Panels of `panel` columns, the last of what is left: [k][columns of the panel]. Rows of a whole matrix of this size
+	 * lie a page apart, and one vector of a page at a time is slower than memory. One panel for a one-hot input's.
+	 */
+	float *value;
+	size_t panel;
 	uint32_t *packed; /* bfloat16, or NULL */
 	bool amx;
 };
@@ -52,6 +58,7 @@ struct lstm_scratch {
 	uint32_t *pairs; /* bfloat16 rows */
 	uint32_t *hot; /* [CHUNK][steps], of sequences run again */
 	float *x; /* [CHUNK][steps][inputs], likewise */
+	bool back; /* the next float product begins with its last panel */
 	uint64_t recomputed;
 };
 
@@ -66,26 +73,37 @@ static enum lstm_cpu choose(void)
 
 /* [rows][groups * columns] to [k][groups * padded columns]: every gate by itself is padded. */
 static int pack(struct matrix *to, const float *from, size_t rows, size_t k, size_t groups,
-	size_t columns, bool bf16)
+	size_t columns, bool bf16, size_t panel)
 {
 	size_t padded = GEMM_PAD(columns);
 
+	float *whole;
+
 	to->k = k;
 	to->n = groups * padded;
+	to->panel = panel ? panel : to->n;
 	to->value = gemm_alloc(k * to->n);
-	if (!to->value)
+	whole = gemm_alloc(k * to->n);
+	if (bf16)
+		to->packed = (uint32_t *)gemm_alloc(bf16_packed_words(k, to->n));
+	if (!to->value || !whole || (bf16 && !to->packed)) {
+		free(whole);
 		return -ENOMEM;
+	}
 	for (size_t r = 0; r < rows; r++)
 		for (size_t g = 0; g < groups; g++)
-			memcpy(to->value + r * to->n + g * padded,
-				from + (r * groups + g) * columns, columns * sizeof(float));
-	if (!bf16)
-		return 0;
-	to->packed = (uint32_t *)gemm_alloc(bf16_packed_words(k, to->n));
-	if (!to->packed)
-		return -ENOMEM;
-	bf16_pack(to->value, k, to->n, to->packed);
-	to->amx = engine_has_amx();
+			memcpy(whole + r * to->n + g * padded, from + (r * groups + g) * columns,
+				columns * sizeof(float));
+	for (size_t at = 0, n; at < to->n; at += n) {
+		n = to->n - at < to->panel ? to->n - at : to->panel;
+		for (size_t r = 0; r < k; r++)
+			memcpy(to->value + at * k + r * n, whole + r * to->n + at,
+				n * sizeof(float));
+	}
+	if (bf16)
+		bf16_pack(whole, k, to->n, to->packed);
+	to->amx = bf16 && engine_has_amx();
+	free(whole);
 	return 0;
 }
 
@@ -141,9 +159,9 @@ struct lstm_plan *lstm_prepare(const struct lstm_model *model)
 		to->bias = gemm_alloc(4 * to->units);
 		if (!to->bias ||
 			pack(&to->kernel, from->kernel, from->inputs, to->inputs, 4, from->units,
-				bf16) ||
+				bf16, l ? PANEL : 0) ||
 			pack(&to->recurrent, from->recurrent, from->units, to->units, 4,
-				from->units, bf16))
+				from->units, bf16, PANEL))
 			goto fail;
 		for (size_t g = 0; g < 4; g++)
 			memcpy(to->bias + g * to->units, from->bias + g * from->units,
@@ -154,7 +172,7 @@ struct lstm_plan *lstm_prepare(const struct lstm_model *model)
 	plan->dense_bias = gemm_alloc(GEMM_PAD((size_t)plan->classes));
 	if (!plan->dense_bias ||
 		pack(&plan->dense, model->dense, model->layer[last].units, plan->layer[last].units,
-			1, plan->classes, plan->cpu >= LSTM_BF16))
+			1, plan->classes, plan->cpu >= LSTM_BF16, PANEL))
 		goto fail;
 	memcpy(plan->dense_bias, model->dense_bias, plan->classes * sizeof(float));
 	if (plan->cpu >= LSTM_BF16 && calibrate(plan))
@@ -232,11 +250,21 @@ static void product(const struct matrix *matrix, bool bf16, struct lstm_scratch 
 		bf16_pairs(m, matrix->k, a, lda, scratch->pairs);
 		amx_bf16_product(
 			m, matrix->n, (matrix->k + 1) / 2, scratch->pairs, matrix->packed, z);
-	} else if (bf16)
+	} else if (bf16) {
 		bf16_product(m, matrix->n, matrix->k, a, lda, matrix->packed, scratch->pairs, z);
-	else
-		gemm_add(
-			m, matrix->n, matrix->k, a, lda, 1, matrix->value, matrix->n, z, matrix->n);
+	} else {
+		size_t panels = (matrix->n + matrix->panel - 1) / matrix->panel;
+
+		/* There and back, step by step: what the last step left in the cache is what this one begins with. */
+		scratch->back = !scratch->back;
+		for (size_t i = 0; i < panels; i++) {
+			size_t at = (scratch->back ? panels - 1 - i : i) * matrix->panel;
+			size_t n = matrix->n - at < matrix->panel ? matrix->n - at : matrix->panel;
+
+			gemm_add(m, n, matrix->k, a, lda, 1, matrix->value + at * matrix->k, n,
+				z + at, matrix->n);
+		}
+	}
 }
 
 static float sigmoid(float x)

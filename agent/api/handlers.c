@@ -207,6 +207,7 @@ static void do_apply(struct api_call *call, const uint8_t *bytes, size_t n)
 {
 	struct control_reply reply = { 0 };
 	struct control_knob knob[MAX_KNOBS];
+	struct control_change change;
 	Semantos__V1__ApplyRequest *ask;
 	struct unpacked request;
 
@@ -216,9 +217,14 @@ static void do_apply(struct api_call *call, const uint8_t *bytes, size_t n)
 	/* one more than is allowed is refused there, in a sentence */
 	for (size_t i = 0; i < ask->n_knobs && i < MAX_KNOBS; i++)
 		knob[i] = (struct control_knob){ ask->knobs[i]->name, ask->knobs[i]->value };
-	control_apply(call->port->owner->core, knob,
-		ask->n_knobs < MAX_KNOBS ? ask->n_knobs : MAX_KNOBS, ask->mode, ask->because,
-		&reply);
+	change = (struct control_change){ .knob = knob,
+		.n = ask->n_knobs < MAX_KNOBS ? ask->n_knobs : MAX_KNOBS,
+		.mode = ask->mode,
+		.because = ask->because,
+		.evidence = ask->evidence,
+		.expected = ask->expected,
+		.policy = ask->policy };
+	control_apply(call->port->owner->core, &change, &reply);
 	unpack_free(&request);
 	answer_done(call, &reply);
 }
@@ -232,7 +238,21 @@ static void do_rollback(struct api_call *call, const uint8_t *bytes, size_t n)
 	if (!request_open(&request, call, &semantos__v1__rollback_request__descriptor, bytes, n))
 		return;
 	ask = (Semantos__V1__RollbackRequest *)request.message;
-	control_rollback(call->port->owner->core, ask->change, ask->because, &reply);
+	control_rollback(call->port->owner->core, ask->change, ask->because, ask->observed, &reply);
+	unpack_free(&request);
+	answer_done(call, &reply);
+}
+
+static void do_keep(struct api_call *call, const uint8_t *bytes, size_t n)
+{
+	struct control_reply reply = { 0 };
+	Semantos__V1__KeepRequest *ask;
+	struct unpacked request;
+
+	if (!request_open(&request, call, &semantos__v1__keep_request__descriptor, bytes, n))
+		return;
+	ask = (Semantos__V1__KeepRequest *)request.message;
+	control_keep(call->port->owner->core, ask->change, ask->observed, &reply);
 	unpack_free(&request);
 	answer_done(call, &reply);
 }
@@ -295,6 +315,7 @@ static const struct method {
 	{ "UseModel", API_OPERATOR, do_model },
 	{ "Apply", API_OPERATOR, do_apply },
 	{ "Rollback", API_OPERATOR, do_rollback },
+	{ "Keep", API_OPERATOR, do_keep },
 	{ "Unquarantine", API_OPERATOR, do_unquarantine },
 	{ "Shutdown", API_ROOT, do_shutdown },
 };

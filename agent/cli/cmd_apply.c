@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * cmd_apply.c - semantosctl apply, and rollback and unquarantine while an agent runs.
+ * cmd_apply.c - semantosctl apply and keep, and rollback and unquarantine while an agent runs.
  *
  * The agent owns the journal as long as it runs, so it is asked; without one the last two work on the journal itself
  * (cmd_safety.c). One thread.
@@ -12,23 +12,38 @@
 #include "agent/cli/ctl.h"
 #include "agent/safety/record.h"
 
-enum { OPT_MODE = 256, OPT_BECAUSE };
+enum { OPT_MODE = 256, OPT_BECAUSE, OPT_EVIDENCE, OPT_EXPECT, OPT_OBSERVED, OPT_POLICY };
 
 struct words {
-	const char *mode, *because;
+	const char *mode, *because, *evidence, *expected, *observed, *policy;
 };
 
 static bool word_option(void *ctx, int id, const char *value, char *why, size_t why_len)
 {
 	struct words *words = ctx;
 
-	if (id == OPT_BECAUSE) {
+	switch (id) {
+	case OPT_BECAUSE:
 		words->because = value;
 		return true;
-	}
-	if (id != OPT_MODE)
+	case OPT_EVIDENCE:
+		words->evidence = value;
+		return true;
+	case OPT_EXPECT:
+		words->expected = value;
+		return true;
+	case OPT_OBSERVED:
+		words->observed = value;
+		return true;
+	case OPT_POLICY:
+		words->policy = value;
+		return true;
+	case OPT_MODE:
+		words->mode = value;
+		break;
+	default:
 		return false;
-	words->mode = value;
+	}
 	if (strcmp(value, "auto") == 0 || strcmp(value, "on-breach") == 0 ||
 		strcmp(value, "never") == 0 || strcmp(value, "once") == 0)
 		return true;
@@ -53,18 +68,28 @@ static bool split(char *text, Semantos__V1__Knob *knob)
 int cmd_apply(int argc, char **argv)
 {
 	static const struct option options[] = { { "mode", required_argument, NULL, OPT_MODE },
-		{ "because", required_argument, NULL, OPT_BECAUSE }, { 0 } };
+		{ "because", required_argument, NULL, OPT_BECAUSE },
+		{ "evidence", required_argument, NULL, OPT_EVIDENCE },
+		{ "expect", required_argument, NULL, OPT_EXPECT },
+		{ "policy", required_argument, NULL, OPT_POLICY }, { 0 } };
 	struct ctl ctl = { .command = "apply",
-		.usage = "Usage: semantosctl apply KNOB=VALUE... --because TEXT [--mode MODE]\n\n"
+		.usage = "Usage: semantosctl apply KNOB=VALUE... --because TEXT [options]\n\n"
 			 "Change up to 8 kernel settings, all or none: journaled first, read back "
 			 "afterwards, and undone by\nnumber (semantosctl rollback). A KNOB is e.g. "
 			 "sysctl:vm.swappiness,\nsysfs:block/vda/queue/read_ahead_kb, "
 			 "cgroup:system.slice/memory.high or sched:PID/nice.\n\n"
 			 "      --because TEXT   the reason, half a sentence; it goes into the "
-			 "journal\n"
+			 "journal, as do these:\n"
+			 "      --evidence TEXT  what it rests on\n"
+			 "      --expect TEXT    what it is to bring; `keep` and `rollback` say "
+			 "what "
+			 "came of it\n"
+			 "      --policy NAME    the change belongs to this attached policy: when "
+			 "that is ejected, it is\n"
+			 "                       undone in mode auto and on-breach\n"
 			 "      --mode MODE      auto (undone when the agent ends, the default), "
-			 "on-breach\n"
-			 "                       (undone when a goal is missed), never (undone by "
+			 "on-breach (only when\n"
+			 "                       its policy is ejected), never (undone by "
 			 "hand only) or once\n"
 			 "                       (madvise:PID/cold, madvise:PID/pageout: cannot be "
 			 "undone)\n" };
@@ -87,6 +112,12 @@ int cmd_apply(int argc, char **argv)
 	}
 	request.knobs = list;
 	request.because = (char *)words.because;
+	if (words.evidence)
+		request.evidence = (char *)words.evidence;
+	if (words.expected)
+		request.expected = (char *)words.expected;
+	if (words.policy)
+		request.policy = (char *)words.policy;
 	if (words.mode)
 		request.mode = (char *)words.mode;
 	return ctl_change(&ctl, "Apply", &request.base);
@@ -117,14 +148,15 @@ static int on_the_journal(int (*run)(int argc, char **argv), int argc, char **ar
 
 int cmd_rollback_any(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "because", required_argument, NULL, OPT_BECAUSE }, { 0 }
-	};
+	static const struct option options[] = { { "because", required_argument, NULL,
+							 OPT_BECAUSE },
+		{ "observed", required_argument, NULL, OPT_OBSERVED }, { 0 } };
 	struct ctl ctl = { .command = "rollback",
-		.usage = "Usage: semantosctl rollback ID [--because TEXT]\n\n"
+		.usage = "Usage: semantosctl rollback ID [--because TEXT] [--observed TEXT]\n\n"
 			 "Put back what a change found, unless somebody else changed it since. "
 			 "Works without an agent too.\n\n"
 			 "      --because TEXT   goes into the journal\n"
+			 "      --observed TEXT  what came of the change; likewise\n"
 			 "      --dir DIR        the journal's folder, when no agent runs\n" };
 	Semantos__V1__RollbackRequest request = SEMANTOS__V1__ROLLBACK_REQUEST__INIT;
 	struct words words = { 0 };
@@ -142,7 +174,36 @@ int cmd_rollback_any(int argc, char **argv)
 		return on_the_journal(cmd_rollback, argc, argv);
 	if (words.because)
 		request.because = (char *)words.because;
+	if (words.observed)
+		request.observed = (char *)words.observed;
 	return ctl_change(&ctl, "Rollback", &request.base);
+}
+
+int cmd_keep(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "observed", required_argument, NULL, OPT_OBSERVED }, { 0 }
+	};
+	struct ctl ctl = { .command = "keep",
+		.usage =
+			"Usage: semantosctl keep ID --observed TEXT\n\n"
+			"Put on record what came of a change that is left in force. What undoes it "
+			"stays as it was.\n\n"
+			"      --observed TEXT  what was measured\n" };
+	Semantos__V1__KeepRequest request = SEMANTOS__V1__KEEP_REQUEST__INIT;
+	struct words words = { 0 };
+	int code = ctl_parse(&ctl, argc, argv, options, word_option, &words, 1, 1);
+
+	if (code != CTL_GO_ON)
+		return code;
+	if (!ctl_number(argv[optind], 1, UINT64_MAX - 1, &request.change))
+		return ctl_fail(&ctl, EXIT_CODE_USAGE,
+			"%.40s is no number of a change: see `semantosctl history`.", argv[optind]);
+	if (!words.observed || !*words.observed)
+		return ctl_fail(&ctl, EXIT_CODE_USAGE,
+			"A change is kept for what was observed: add --observed TEXT.");
+	request.observed = (char *)words.observed;
+	return ctl_change(&ctl, "Keep", &request.base);
 }
 
 int cmd_unquarantine_any(int argc, char **argv)

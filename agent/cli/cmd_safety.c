@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 #include "agent/cli/ctl.h"
+#include "agent/cli/status_json.h"
 #include "agent/cli/table.h"
 #include "agent/safety/book.h"
 #include "agent/safety/safety.h"
@@ -19,10 +20,10 @@
 	"      --dir DIR        the journal's folder (" SAFETY_DIR ")\n" \
 	"      --root DIR       a folder with proc/sys, sys and dev, instead of this machine's\n"
 
-enum { OPT_DIR = 256, OPT_ROOT, OPT_BECAUSE, OPT_FORCE };
+enum { OPT_DIR = 256, OPT_ROOT, OPT_BECAUSE, OPT_OBSERVED, OPT_FORCE };
 
 struct place {
-	const char *dir, *root, *because;
+	const char *dir, *root, *because, *observed;
 	bool force;
 };
 
@@ -30,6 +31,7 @@ static const struct option place_options[] = {
 	{ "dir", required_argument, NULL, OPT_DIR },
 	{ "root", required_argument, NULL, OPT_ROOT },
 	{ "because", required_argument, NULL, OPT_BECAUSE },
+	{ "observed", required_argument, NULL, OPT_OBSERVED },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ 0 },
 };
@@ -49,6 +51,9 @@ static bool place_option(void *ctx, int id, const char *value, char *why, size_t
 		return true;
 	case OPT_BECAUSE:
 		place->because = value;
+		return true;
+	case OPT_OBSERVED:
+		place->observed = value;
 		return true;
 	case OPT_FORCE:
 		place->force = true;
@@ -293,6 +298,79 @@ static bool change_id(const struct ctl *ctl, const char *text, uint64_t *id, int
 	return false;
 }
 
+/* What the journal says of one number: the last record of a change, the only one of a policy's event. */
+struct found {
+	uint64_t id;
+	struct change change;
+	struct policy_event event;
+};
+
+static int find(void *ctx, const struct record *record)
+{
+	struct found *found = ctx;
+
+	if (record->kind == RECORD_CHANGE && record->change.id == found->id)
+		found->change = record->change;
+	else if (record->kind == RECORD_POLICY && record->policy.id == found->id)
+		found->event = record->policy;
+	return 0;
+}
+
+static json_t *knobs_json(const struct change *change)
+{
+	json_t *list = json_array();
+
+	for (uint64_t k = 0; k < change->n_knobs; k++)
+		json_array_append_new(list,
+			json_pack("{s:o, s:o, s:o, s:o}", "name", text_json(change->knob[k].name),
+				"original", text_json(change->knob[k].original), "intended",
+				text_json(change->knob[k].intended), "readback",
+				text_json(change->knob[k].readback)));
+	return list;
+}
+
+static int explain_json(const char *dir, uint64_t id, const char *text)
+{
+	struct found *found = calloc(1, sizeof(*found));
+	json_t *all = json_pack(
+		"{s:b, s:I, s:o}", "ok", 1, "id", (json_int_t)id, "text", text_json(text));
+	char undo[64] = "";
+
+	if (!found || !all) {
+		free(found);
+		json_decref(all);
+		return ctl_print_json(NULL);
+	}
+	found->id = id;
+	/* it was read a moment ago and is not judged again */
+	(void)safety_history(dir, find, found, NULL);
+	if (found->change.id) {
+		const struct change *c = &found->change;
+
+		if (change_open(c))
+			snprintf(undo, sizeof(undo), "semantosctl rollback %llu",
+				(unsigned long long)id);
+		json_object_update_new(all,
+			json_pack("{s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "owner",
+				text_json(c->owner), "mode", change_mode_name(c->mode), "state",
+				change_state_name(c->state), "sentence", text_json(c->sentence),
+				"evidence", text_json(c->evidence), "expected",
+				text_json(c->expected), "observed", text_json(c->observed), "why",
+				text_json(c->why), "undo", undo, "knobs", knobs_json(c)));
+	} else {
+		const struct policy_event *e = &found->event;
+
+		json_object_update_new(
+			all, json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "owner",
+				     text_json(e->policy), "from", text_json(e->from), "state",
+				     text_json(e->to), "sentence", text_json(e->sentence),
+				     "evidence", text_json(e->evidence), "expected",
+				     text_json(e->expected), "undo", text_json(e->undo)));
+	}
+	free(found);
+	return ctl_print_json(all);
+}
+
 int cmd_explain(int argc, char **argv)
 {
 	struct ctl ctl = { .command = "explain",
@@ -308,7 +386,9 @@ int cmd_explain(int argc, char **argv)
 	if (code != CTL_GO_ON || !change_id(&ctl, argv[optind], &id, &code))
 		return code;
 	err = safety_explain(place.dir, id, text, sizeof(text), &error);
-	return err ? failed(&ctl, err, &error) : done(&ctl, text);
+	if (err)
+		return failed(&ctl, err, &error);
+	return ctl.json ? explain_json(place.dir, id, text) : done(&ctl, text);
 }
 
 int cmd_audit(int argc, char **argv)
@@ -382,9 +462,10 @@ int cmd_recover(int argc, char **argv)
 int cmd_rollback(int argc, char **argv)
 {
 	struct ctl ctl = { .command = "rollback",
-		.usage = "Usage: semantosctl rollback ID [--because TEXT]\n\n"
+		.usage = "Usage: semantosctl rollback ID [--because TEXT] [--observed TEXT]\n\n"
 			 "Put back what a change found, unless somebody else changed it since.\n\n"
-			 "      --because TEXT   goes into the journal\n" DIR_HELP };
+			 "      --because TEXT   goes into the journal\n"
+			 "      --observed TEXT  what came of the change; likewise\n" DIR_HELP };
 	struct safety_options options;
 	struct safety_error error;
 	struct place place = { 0 };
@@ -399,7 +480,7 @@ int cmd_rollback(int argc, char **argv)
 	err = safety_attend(&s, &options, &error);
 	if (err)
 		return failed(&ctl, err, &error);
-	err = safety_rollback(s, id, place.because, NULL, &error);
+	err = safety_rollback(s, id, place.because, place.observed, &error);
 	safety_leave(s);
 	snprintf(text, sizeof(text), "%s.", error.text);
 	return err ? failed(&ctl, err, &error) : done(&ctl, text);

@@ -19,6 +19,7 @@ int cmd_capture(int argc, char **argv);
 int cmd_model_use(int argc, char **argv); /* `model use`: argv[0] is "use" */
 int cmd_shutdown(int argc, char **argv);
 int cmd_apply(int argc, char **argv);
+int cmd_keep(int argc, char **argv);
 int cmd_rollback_any(int argc, char **argv); /* of the agent, or on the journal without one */
 int cmd_unquarantine_any(int argc, char **argv);
 

@@ -30,6 +30,7 @@ static const struct command {
 	{ "model", "use, show or import a model", cmd_model },
 	{ "volume", "make, start, show, mend and remove replica volumes", cmd_volume },
 	{ "apply", "change kernel settings, journaled and undone", cmd_apply },
+	{ "keep", "put on record what came of a change that stays", cmd_keep },
 	{ "rollback", "undo one change by its number", cmd_rollback_any },
 	{ "history", "what was changed, ejected and quarantined", cmd_history },
 	{ "explain", "one change: why, and what came of it", cmd_explain },

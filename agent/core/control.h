@@ -160,14 +160,25 @@ struct control_knob {
 	const char *name, *value;
 };
 
-/*
- * Change settings, all or none, in the operator's name; reply->change is the id. mode: auto, on-breach or never; NULL
- * or "" = auto. because: half a sentence, not empty. Errors as safety_apply().
- */
-void control_apply(struct core *core, const struct control_knob *knob, size_t n, const char *mode,
-	const char *because, struct control_reply *reply);
-void control_rollback(
-	struct core *core, uint64_t id, const char *because, struct control_reply *reply);
+/* NULL and "" are alike. */
+struct control_change {
+	const struct control_knob *knob; /* [n] */
+	size_t n;
+	const char *mode; /* auto, on-breach, never or once; "" = auto */
+	const char *because; /* half a sentence, not empty */
+	const char *evidence, *expected;
+	const char *policy; /* attached one that owns the change; "" = the operator */
+};
+
+/* Change settings, all or none; reply->change is the id. Errors as safety_apply(). */
+void control_apply(
+	struct core *core, const struct control_change *change, struct control_reply *reply);
+/* observed: what came of the change, "" = nothing is said. */
+void control_rollback(struct core *core, uint64_t id, const char *because, const char *observed,
+	struct control_reply *reply);
+/* Judged and left in force; observed must say something. */
+void control_keep(
+	struct core *core, uint64_t id, const char *observed, struct control_reply *reply);
 void control_unquarantine(struct core *core, const char *policy, struct control_reply *reply);
 
 /* Parse "shadow", "canary:N" (1..99), "enforce". 0 or -EINVAL. */

@@ -29,38 +29,81 @@ static int parse_mode(const char *text, enum change_mode *mode)
 	return -EINVAL;
 }
 
-void control_apply(struct core *core, const struct control_knob *knob, size_t n, const char *mode,
-	const char *because, struct control_reply *reply)
+static bool said(const char *text)
+{
+	return text && *text;
+}
+
+/* Attached, and not about to be taken down? */
+static bool may_own(struct core *core, const char *name)
+{
+	struct policy *policy;
+	bool may;
+
+	pthread_mutex_lock(&core->change);
+	may = control_find(core, name, &policy) == 0 && !policy_held(policy);
+	pthread_mutex_unlock(&core->change);
+	return may;
+}
+
+void control_apply(
+	struct core *core, const struct control_change *change, struct control_reply *reply)
 {
 	struct safety_knob copy[RECORD_KNOBS_MAX];
-	struct safety_request rq = {
-		.owner = "operator", .knob = copy, .n_knobs = n, .because = because
-	};
+	const char *policy = said(change->policy) ? change->policy : NULL;
+	struct safety_request rq = { .owner = policy ? policy : "operator",
+		.knob = copy,
+		.n_knobs = change->n,
+		.because = change->because,
+		.evidence = change->evidence,
+		.expected = change->expected };
 
-	if (n == 0 || n > RECORD_KNOBS_MAX)
+	if (change->n == 0 || change->n > RECORD_KNOBS_MAX)
 		return refuse(reply, -EINVAL, "A change has 1 to 8 settings; nothing is changed.");
-	if (!because || !*because)
+	if (!said(change->because))
 		return refuse(reply, -EINVAL,
 			"A change needs its reason (--because); nothing is changed.");
-	if (parse_mode(mode, &rq.mode))
+	if (parse_mode(change->mode, &rq.mode))
 		return refuse(reply, -EINVAL,
 			"The mode of a change is auto, on-breach, never or once; nothing is "
 			"changed.");
-	for (size_t i = 0; i < n; i++) {
-		if (strlen(knob[i].name) >= RECORD_NAME_MAX ||
-			strlen(knob[i].value) >= RECORD_VALUE_MAX)
+	for (size_t i = 0; i < change->n; i++) {
+		const struct control_knob *knob = &change->knob[i];
+
+		if (strlen(knob->name) >= RECORD_NAME_MAX ||
+			strlen(knob->value) >= RECORD_VALUE_MAX)
 			return refuse(reply, -EINVAL,
 				"A setting's name or value is too long; nothing is changed.");
-		copy[i] = (struct safety_knob){ knob[i].name, knob[i].value };
+		copy[i] = (struct safety_knob){ knob->name, knob->value };
 	}
+	if (policy && !may_own(core, policy))
+		return refuse(reply, -ENOENT,
+			"No policy of that name is attached to own the change; `semantosctl list` "
+			"shows those that are. Nothing is changed.");
 	guard_apply(core->guard, &rq, reply);
+	/* an ejection that came in between undid what there was, and this is to follow it */
+	if (policy && !reply->error && !may_own(core, policy)) {
+		guard_rollback(core->guard, reply->change,
+			"its policy was ejected or detached meanwhile", NULL, reply);
+		if (!reply->error)
+			reply->error = -ECANCELED;
+	}
 }
 
-void control_rollback(
-	struct core *core, uint64_t id, const char *because, struct control_reply *reply)
+void control_rollback(struct core *core, uint64_t id, const char *because, const char *observed,
+	struct control_reply *reply)
 {
-	guard_rollback(
-		core->guard, id, because && *because ? because : "the operator asked", reply);
+	guard_rollback(core->guard, id, said(because) ? because : "the operator asked",
+		said(observed) ? observed : NULL, reply);
+}
+
+void control_keep(struct core *core, uint64_t id, const char *observed, struct control_reply *reply)
+{
+	if (!said(observed))
+		return refuse(reply, -EINVAL,
+			"A change is kept for what was observed (--observed); nothing is "
+			"recorded.");
+	guard_keep(core->guard, id, observed, reply);
 }
 
 void control_unquarantine(struct core *core, const char *policy, struct control_reply *reply)

@@ -187,10 +187,13 @@ void guard_apply(struct guard *g, const struct safety_request *rq, struct contro
 		snprintf(job->knob[i].value, sizeof(job->knob[i].value), "%s", rq->knob[i].value);
 	}
 	record_text(job->because, sizeof(job->because), rq->because);
+	record_text(job->evidence, sizeof(job->evidence), rq->evidence);
+	record_text(job->expected, sizeof(job->expected), rq->expected);
 	call(g, job, reply);
 }
 
-void guard_rollback(struct guard *g, uint64_t id, const char *because, struct control_reply *reply)
+void guard_rollback(struct guard *g, uint64_t id, const char *because, const char *observed,
+	struct control_reply *reply)
 {
 	struct job *job = job_new(guard_run_rollback, "", reply);
 
@@ -198,6 +201,18 @@ void guard_rollback(struct guard *g, uint64_t id, const char *because, struct co
 		return;
 	job->id = id;
 	record_text(job->because, sizeof(job->because), because);
+	record_text(job->observed, sizeof(job->observed), observed);
+	call(g, job, reply);
+}
+
+void guard_keep(struct guard *g, uint64_t id, const char *observed, struct control_reply *reply)
+{
+	struct job *job = job_new(guard_run_keep, "", reply);
+
+	if (!job)
+		return;
+	job->id = id;
+	record_text(job->observed, sizeof(job->observed), observed);
 	call(g, job, reply);
 }
 

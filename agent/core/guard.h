@@ -59,8 +59,12 @@ uint64_t guard_epoch(const struct guard *guard);
 /* Errors as safety_apply(); reply->change is its id. */
 void guard_apply(
 	struct guard *guard, const struct safety_request *request, struct control_reply *reply);
-void guard_rollback(
-	struct guard *guard, uint64_t id, const char *because, struct control_reply *reply);
+/* observed: what came of the change, NULL = nothing is said. */
+void guard_rollback(struct guard *guard, uint64_t id, const char *because, const char *observed,
+	struct control_reply *reply);
+/* Judged and left in force. Errors as safety_keep(). */
+void guard_keep(
+	struct guard *guard, uint64_t id, const char *observed, struct control_reply *reply);
 void guard_unquarantine(struct guard *guard, const char *policy, struct control_reply *reply);
 
 /*

@@ -28,6 +28,7 @@ struct job {
 		char name[RECORD_NAME_MAX], value[RECORD_VALUE_MAX];
 	} knob[RECORD_KNOBS_MAX];
 	char because[RECORD_TEXT_MAX];
+	char evidence[RECORD_TEXT_MAX], expected[RECORD_TEXT_MAX], observed[RECORD_TEXT_MAX];
 	struct exit_record exit;
 	struct policy_event event;
 	struct control_reply reply;
@@ -68,6 +69,7 @@ void guard_on_beat(void *guard); /* the loop's timer */
 void guard_run_admit(struct guard *guard, struct job *job);
 void guard_run_apply(struct guard *guard, struct job *job);
 void guard_run_rollback(struct guard *guard, struct job *job);
+void guard_run_keep(struct guard *guard, struct job *job);
 void guard_run_unquarantine(struct guard *guard, struct job *job);
 void guard_run_eject(struct guard *guard, struct job *job);
 void guard_run_note(struct guard *guard, struct job *job);

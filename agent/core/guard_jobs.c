@@ -216,7 +216,9 @@ void guard_run_apply(struct guard *g, struct job *job)
 		.mode = job->mode,
 		.knob = knob,
 		.n_knobs = job->n_knobs,
-		.because = job->because };
+		.because = job->because,
+		.evidence = job->evidence,
+		.expected = job->expected };
 	struct safety_error error = { "" };
 	int err = 0;
 
@@ -255,12 +257,31 @@ void guard_run_rollback(struct guard *g, struct job *job)
 
 	if (!have_journal(g, job))
 		return;
-	err = safety_rollback(g->safety, job->id, job->because, NULL, &error);
+	err = safety_rollback(
+		g->safety, job->id, job->because, job->observed[0] ? job->observed : NULL, &error);
 	guard_say(&job->reply, err, "", error.text);
 	job->reply.change = job->id;
 	guard_snapshot(g);
 	if (!atomic_load(&g->auto_open))
 		set_beat(g, false);
+}
+
+void guard_run_keep(struct guard *g, struct job *job)
+{
+	struct safety_error error = { "" };
+	char text[400];
+	int err;
+
+	if (!have_journal(g, job))
+		return;
+	err = safety_keep(g->safety, job->id, job->observed, &error);
+	snprintf(text, sizeof(text), "change %llu: kept, because it was observed: %.300s",
+		(unsigned long long)job->id, job->observed);
+	guard_say(&job->reply, err, "", err ? error.text : text);
+	if (!err)
+		log_info("%s", job->reply.text);
+	job->reply.change = job->id;
+	guard_snapshot(g);
 }
 
 void guard_run_unquarantine(struct guard *g, struct job *job)

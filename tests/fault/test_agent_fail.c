@@ -93,7 +93,7 @@ static void operate(enum operation op, struct control_reply *reply)
 		apply(reply);
 		break;
 	default:
-		guard_rollback(guard, change, "a test ends", reply);
+		guard_rollback(guard, change, "a test ends", NULL, reply);
 	}
 }
 

@@ -214,25 +214,40 @@ void control_shutdown(struct core *core, bool upgrade, struct control_reply *rep
 	fake_say(reply, 0, "The agent ends: it was asked to%s.", upgrade ? ", for an upgrade" : "");
 }
 
-void control_apply(struct core *core, const struct control_knob *knob, size_t n, const char *mode,
-	const char *because, struct control_reply *reply)
+void control_apply(
+	struct core *core, const struct control_change *change, struct control_reply *reply)
 {
+	const struct control_knob *knob = change->knob;
+	const char *mode = change->mode, *because = change->because;
+	size_t n = change->n;
+
 	(void)core;
 	if (n > 8)
 		return fake_say(reply, -EINVAL, "A change has 1 to 8 settings.");
 	if (strcmp(knob[0].name, "sysctl:vm.unknown") == 0)
 		return fake_say(reply, -ENOENT, "No such setting is offered.");
 	reply->change = 42;
-	fake_say(reply, 0, "Change 42 of operator: %zu settings, first %s=%s, %s, because %s.", n,
-		knob[0].name, knob[0].value, *mode ? mode : "auto", because);
+	fake_say(reply, 0,
+		"Change 42 of %s: %zu settings, first %s=%s, %s, because %s, on %s, for %s.",
+		*change->policy ? change->policy : "operator", n, knob[0].name, knob[0].value,
+		*mode ? mode : "auto", because, *change->evidence ? change->evidence : "nothing",
+		*change->expected ? change->expected : "nothing");
 }
 
-void control_rollback(
-	struct core *core, uint64_t id, const char *because, struct control_reply *reply)
+void control_rollback(struct core *core, uint64_t id, const char *because, const char *observed,
+	struct control_reply *reply)
 {
 	(void)core;
 	(void)because;
-	fake_say(reply, id == 42 ? 0 : -ENOENT, "Change %llu.", (unsigned long long)id);
+	fake_say(reply, id == 42 ? 0 : -ENOENT, "Change %llu%s%s.", (unsigned long long)id,
+		*observed ? " observed " : "", observed);
+}
+
+void control_keep(struct core *core, uint64_t id, const char *observed, struct control_reply *reply)
+{
+	(void)core;
+	fake_say(reply, id == 42 ? 0 : -ENOENT, "Change %llu kept: %s.", (unsigned long long)id,
+		observed);
 }
 
 void control_unquarantine(struct core *core, const char *policy, struct control_reply *reply)

@@ -30,12 +30,14 @@ static int teardown(void **state)
 	return 0;
 }
 
+static const char *observed; /* one word more for the next command, NULL = none */
+
 /* Run one command on the fake root; what it prints, on either stream, is in `said`. */
 static int run(int (*command)(int, char **), const char *arg, const char *more)
 {
 	char *argv[] = { (char *)"command", (char *)"--dir", f.dir, (char *)"--root", f.root,
-		(char *)(arg ? arg : more), (char *)(arg ? more : NULL), NULL };
-	int argc = 5 + (arg != NULL) + (more != NULL), code, out, keep[2];
+		(char *)(arg ? arg : more), (char *)(arg ? more : NULL), (char *)observed, NULL };
+	int argc = 5 + (arg != NULL) + (more != NULL) + (observed != NULL), code, out, keep[2];
 	char *text;
 
 	fflush(stdout);
@@ -128,7 +130,9 @@ static void test_all(void **state)
 	assert_int_equal(run(cmd_explain, number, NULL), EXIT_CODE_OK);
 	has("evidence: p99 21 ms");
 	has("echo 060 > /proc/sys/vm/swappiness");
+	observed = "--observed=p99 22 ms";
 	assert_int_equal(run(cmd_rollback, number, "--because=why not"), EXIT_CODE_OK);
+	observed = NULL;
 	has("is rolled back");
 	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
 	assert_int_equal(run(cmd_rollback, number, NULL), EXIT_CODE_REFUSED);
@@ -152,7 +156,18 @@ static void test_all(void **state)
 	assert_int_equal(run(cmd_explain, number, "--json"), EXIT_CODE_OK);
 	json = json_loads(said, 0, NULL);
 	assert_true(json_is_true(json_object_get(json, "ok")));
+	assert_string_equal(json_string_value(json_object_get(json, "state")), "rolled-back");
+	assert_string_equal(json_string_value(json_object_get(json, "owner")), "tuner");
+	assert_string_equal(json_string_value(json_object_get(json, "evidence")), "p99 21 ms");
+	assert_string_equal(json_string_value(json_object_get(json, "observed")), "p99 22 ms");
+	assert_string_equal(json_string_value(json_object_get(json, "undo")), "");
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(json_object_get(json, "knobs"), 0), "readback")),
+		"10");
 	json_decref(json);
+	snprintf(number, sizeof(number), "%llu", (unsigned long long)never);
+	assert_int_equal(run(cmd_explain, number, "--json"), EXIT_CODE_OK);
+	has("\"undo\":\"semantosctl rollback");
 }
 
 static void test_forced_recovery(void **state)

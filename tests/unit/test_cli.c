@@ -259,9 +259,43 @@ static void changes_print_the_sentence_of_the_agent(void **state)
 	assert_int_equal(shown.code, geteuid() == 0 ? EXIT_CODE_OK : EXIT_CODE_PERMISSION);
 }
 
+/* Whatever is said about a change reaches the agent. */
+static void a_change_is_asked_for_in_full(void **state)
+{
+	char knob[] = "sysctl:vm.swappiness=10"; /* is cut in two */
+
+	(void)state;
+	RUN(apply, knob, (char *)"--because", (char *)"it swaps", (char *)"--mode=on-breach",
+		(char *)"--policy", (char *)"linnos", (char *)"--evidence=21 ms",
+		(char *)"--expect=14 ms");
+	assert_int_equal(shown.code, EXIT_CODE_OK);
+	assert_string_equal(shown.out,
+		"Change 42 of linnos: 1 settings, first sysctl:vm.swappiness=10, on-breach, "
+		"because it swaps, on 21 ms, for 14 ms.\n");
+	RUN(apply, knob, (char *)"--because=it swaps", (char *)"--json");
+	assert_int_equal(shown.code, EXIT_CODE_OK);
+	assert_shows("of operator");
+	assert_shows("\"change\":42");
+	RUN(keep, (char *)"42", (char *)"--observed=15 ms");
+	assert_int_equal(shown.code, EXIT_CODE_OK);
+	assert_string_equal(shown.out, "Change 42 kept: 15 ms.\n");
+	RUN(rollback_any, (char *)"42", (char *)"--observed=22 ms");
+	assert_string_equal(shown.out, "Change 42 observed 22 ms.\n");
+	RUN(rollback_any, (char *)"43");
+	assert_int_equal(shown.code, EXIT_CODE_NOT_FOUND);
+}
+
 static void wrong_words_are_usage_errors(void **state)
 {
 	(void)state;
+	RUN(keep, (char *)"42");
+	assert_int_equal(shown.code, EXIT_CODE_USAGE);
+	assert_says("--observed");
+	RUN(keep, (char *)"x", (char *)"--observed=15 ms");
+	assert_int_equal(shown.code, EXIT_CODE_USAGE);
+	RUN(apply, (char *)"sysctl:vm.swappiness=10");
+	assert_int_equal(shown.code, EXIT_CODE_USAGE);
+	assert_says("--because");
 	RUN(attach);
 	assert_int_equal(shown.code, EXIT_CODE_USAGE);
 	assert_says("Something is missing");
@@ -471,6 +505,7 @@ int main(void)
 		cmocka_unit_test(stats_show_drops_by_cause_and_own_cost),
 		cmocka_unit_test(watch_ends_in_order_on_interrupt),
 		cmocka_unit_test(changes_print_the_sentence_of_the_agent),
+		cmocka_unit_test(a_change_is_asked_for_in_full),
 		cmocka_unit_test(wrong_words_are_usage_errors),
 		cmocka_unit_test(no_agent_is_told_and_so_is_one_that_hangs),
 		cmocka_unit_test(captures_are_files_that_can_be_read),

@@ -272,6 +272,53 @@ static void eject(struct guard *guard, int n)
 	assert_int_equal(ejections, n);
 }
 
+/* What an operator knows of a change goes on record, and an ejection undoes what its policy owns and nothing else. */
+static void change_is_explained_and_undone_with_its_policy(void **state)
+{
+	const struct safety_knob knob = { SWAPPINESS, "010" }, other = { READ_AHEAD, "64" };
+	struct safety_request rq = { .owner = "shaky",
+		.mode = CHANGE_ON_BREACH,
+		.knob = &knob,
+		.n_knobs = 1,
+		.because = "a test asks for it",
+		.evidence = "p99 21 ms",
+		.expected = "p99 14 ms" };
+	struct loop *loop = loop_new();
+	struct guard *guard = local(loop);
+	struct control_reply reply = { 0 };
+	static char text[8192];
+	uint64_t id;
+
+	(void)state;
+	ejections = 0;
+	guard_apply(guard, &rq, &reply);
+	assert_int_equal(reply.error, 0);
+	id = reply.change;
+	rq.owner = "operator";
+	rq.knob = &other;
+	memset(&reply, 0, sizeof(reply));
+	guard_apply(guard, &rq, &reply);
+	assert_int_equal(reply.error, 0);
+	memset(&reply, 0, sizeof(reply));
+	guard_keep(guard, id, "p99 15 ms", &reply);
+	assert_int_equal(reply.error, 0);
+	assert_non_null(strstr(reply.text, "kept, because it was observed: p99 15 ms."));
+	memset(&reply, 0, sizeof(reply));
+	guard_keep(guard, id + 1000, "p99 15 ms", &reply);
+	assert_int_equal(reply.error, -ENOENT);
+	assert_true(reads(SWAPPINESS_FILE, "010"));
+	eject(guard, 1);
+	assert_true(reads(SWAPPINESS_FILE, "060"));
+	assert_true(reads(READ_AHEAD_FILE, "64"));
+	assert_int_equal(safety_explain(f.dir, id, text, sizeof(text), NULL), 0);
+	assert_non_null(strstr(text, "evidence: p99 21 ms"));
+	assert_non_null(strstr(text, "expected: p99 14 ms"));
+	assert_non_null(strstr(text, "observed: p99 15 ms"));
+	assert_non_null(strstr(text, "because the policy was ejected"));
+	guard_free(guard);
+	loop_free(loop);
+}
+
 static int admit(struct guard *guard, const char *policy, bool shadow)
 {
 	struct control_reply reply = { 0 };
@@ -406,6 +453,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(idle_agent_has_no_keeper, fresh),
 		cmocka_unit_test_setup(upgrade_keeps_and_the_next_agent_watches, fresh),
 		cmocka_unit_test_setup(third_partys_value_is_left_alone, fresh),
+		cmocka_unit_test_setup(change_is_explained_and_undone_with_its_policy, fresh),
 		cmocka_unit_test_setup(three_ejections_quarantine_across_restarts, fresh),
 		cmocka_unit_test_setup(without_a_journal_only_shadow, fresh),
 		cmocka_unit_test(what_cannot_be_recorded_is_taken_back),

@@ -19,14 +19,14 @@ _semantosctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local commands="probe status list attach detach mode stats capture train replay model shutdown
-		apply rollback unquarantine history explain audit recover volume"
+		apply keep rollback unquarantine history explain audit recover volume"
 	local command="" sub="" nth=0 i words=""
 	COMPREPLY=()
 
 	# "canary:7" is three words to bash: only its beginning is completed
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--socket|--timeout|--because|--dir|--mode|--device|--rows|--duration|--interval|--count|--root|--policy-path|-o|--output|--model|\
+		--socket|--timeout|--because|--evidence|--expect|--observed|--policy|--dir|--mode|--device|--rows|--duration|--interval|--count|--root|--policy-path|-o|--output|--model|\
 		--wipe|--rebuild|--region-kib|--nowait-reject|--hedge-us)
 			((i++)) ;;
 		-*) ;;
@@ -50,7 +50,7 @@ _semantosctl()
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
 	--mode)
 		words="shadow canary: enforce"
-		[[ $command != apply ]] || words="auto on-breach never"
+		[[ $command != apply ]] || words="auto on-breach never once"
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"); return ;;
 	--device)
 		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/block 2>/dev/null)" -- "$cur"); return ;;
@@ -60,7 +60,9 @@ _semantosctl()
 		mapfile -t COMPREPLY < <(compgen -W "linnos-digits heimdall latency-ages" -- "$cur"); return ;;
 	--labeler)
 		mapfile -t COMPREPLY < <(compgen -W "inflection percentile-85" -- "$cur"); return ;;
-	--timeout|--because|--rows|--duration|--interval|--count|--region-kib|--nowait-reject|--hedge-us)
+	--policy)
+		mapfile -t COMPREPLY < <(compgen -W "$(_semantosctl_policies)" -- "$cur"); return ;;
+	--timeout|--because|--evidence|--expect|--observed|--rows|--duration|--interval|--count|--region-kib|--nowait-reject|--hedge-us)
 		return ;;
 	esac
 
@@ -71,8 +73,9 @@ _semantosctl()
 		case $command in
 		status|list|detach|mode) words+=" --socket --timeout" ;;
 		shutdown) words+=" --socket --timeout --upgrade" ;;
-		apply) words+=" --socket --timeout --mode --because" ;;
-		rollback) words+=" --socket --timeout --because --dir" ;;
+		apply) words+=" --socket --timeout --mode --because --evidence --expect --policy" ;;
+		keep) words+=" --socket --timeout --observed" ;;
+		rollback) words+=" --socket --timeout --because --observed --dir" ;;
 		unquarantine) words+=" --socket --timeout --dir" ;;
 		history|explain|audit) words+=" --dir" ;;
 		recover) words+=" --dir --force" ;;

@@ -84,6 +84,20 @@ grep -q "memory.high" /tmp/answer || fail "change $id is not explained in full"
 ctl rollback "$id" || fail "not rolled back"
 originals "rollback"
 
+# A change of a policy: what is said of it is on record, and only an attached policy owns one.
+refused --policy linnos sysctl:vm.swappiness=11
+ctl attach linnos || fail "linnos is not attached"
+apply --policy linnos --mode on-breach --evidence "a lab" --expect "an answer" sysctl:vm.swappiness=11
+is $vm/swappiness 11 "a policy's change"
+ctl keep "$id" --observed "as expected" || fail "the change is not kept"
+ctl explain "$id" --json || fail "change $id is not explained"
+for said in '"owner":"linnos"' '"state":"kept"' '"evidence":"a lab"' '"expected":"an answer"' '"observed":"as expected"'; do
+	grep -q "$said" /tmp/answer || fail "explain does not say $said"
+done
+ctl rollback "$id" --observed "no more" || fail "not rolled back"
+is $vm/swappiness "$swappiness" "a policy's change, undone"
+ctl detach linnos || fail "linnos is not detached"
+
 # One setting under two names is one knob.
 apply --mode on-breach blkra:vda=1024
 is $queue/read_ahead_kb 512 "BLKRASET"

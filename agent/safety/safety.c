@@ -166,19 +166,33 @@ static int rotate(struct safety *s, struct safety_error *error)
 	return err;
 }
 
-/* Has somebody taken over? Then read what they did. */
+/*
+ * Has somebody taken over? Then read what they did. A journal that cannot be read, or that somebody took away, leaves the
+ * book as it was: what is in force can still be undone.
+ */
 static int catch_up(struct safety *s, struct safety_error *error)
 {
+	struct book *book;
 	int err;
 
 	if (journal_owned(s->journal))
 		return 0;
+	book = book_new();
+	if (!book) {
+		safety_say(error, "there is no memory left to read the journal");
+		return -ENOMEM;
+	}
+	err = journal_reload(s->journal, book_add, book, error);
+	say_room(err, error);
+	if (err) {
+		book_free(book);
+		return err;
+	}
 	log_warn("The keeper took the journal over while this agent was silent; what it undid "
 		 "stays undone.");
-	book_clear(s->book);
-	err = journal_reload(s->journal, book_add, s->book, error);
-	say_room(err, error);
-	return err;
+	book_free(s->book);
+	s->book = book;
+	return 0;
 }
 
 int safety_ready(struct safety *s, bool new_change, struct safety_error *error)

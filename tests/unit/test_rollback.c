@@ -55,6 +55,24 @@ static void die(void)
 	assert_int_equal(rename(to, from), 0);
 }
 
+/* Somebody removes the journal under a running agent: nothing more is changed, and what is in force is still undone. */
+static void test_journal_taken_away(void **state)
+{
+	char path[200];
+
+	(void)state;
+	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "10", &id, &error), 0);
+	snprintf(path, sizeof(path), "%s/journal", f.dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_not_equal(
+		change_one(s, "tuner", CHANGE_AUTO, READ_AHEAD, "64", &other, &error), 0);
+	assert_true(file_is(f.root, READ_AHEAD_FILE, "128"));
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "10"));
+	assert_int_equal(safety_close(s, SAFETY_STOP), 0);
+	s = NULL;
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
+}
+
 static void test_apply_keep_rollback(void **state)
 {
 	char text[4096];
@@ -504,6 +522,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_apply_keep_rollback),
+		T(test_journal_taken_away),
 		T(test_theirs_is_left_alone),
 		T(test_already_back_and_gone),
 		T(test_coupled),

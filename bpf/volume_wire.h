@@ -12,7 +12,7 @@
 enum semantos_predicts {
 	SEMANTOS_PREDICTS_CLASS = 0, /* score >= threshold: this read would be slow */
 	SEMANTOS_PREDICTS_LATENCY =
-		1, /* score / threshold * slow_us microseconds are to be expected of it */
+		1, /* score / threshold * warn_us microseconds are to be expected of it */
 };
 
 /*
@@ -28,7 +28,8 @@ struct semantos_leg_model {
 	wire_u32 margin_us; /* a gain below this is within the model's error: the default stays */
 	wire_u32
 		probe_us; /* with no read in flight, and none completed for so long, nothing is known of the disk */
-	wire_u32 reserved[2];
+	wire_u32 warn_us; /* a read foreseen to take so long is foreseen to be slow */
+	wire_u32 reserved;
 };
 
 /* Argument of the program `leg_model_set`. */

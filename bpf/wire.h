@@ -96,6 +96,53 @@ static inline __attribute__((always_inline)) wire_u32 semantos_hist_sectors(wire
 	return (wire_u32)(h >> 50 & SEMANTOS_HIST_SECTORS_MAX);
 }
 
+/*
+ * The last completed request of a device in one word: when, in 256 ns (44 bits, so that it comes round in 52 days),
+ * and its latency in microseconds (20 bits, saturates). 0 = none yet.
+ */
+#define SEMANTOS_LAST_LATENCY_MAX 0xfffffULL
+#define SEMANTOS_LAST_TIME_MASK 0xfffffffffffULL
+
+static inline __attribute__((always_inline)) wire_u64 semantos_last_pack(
+	wire_u64 done_ns, wire_u32 latency_us)
+{
+	return done_ns >> 8 << 20 |
+	       (latency_us < SEMANTOS_LAST_LATENCY_MAX ? latency_us : SEMANTOS_LAST_LATENCY_MAX);
+}
+
+static inline __attribute__((always_inline)) wire_u32 semantos_last_latency_us(wire_u64 last)
+{
+	return (wire_u32)(last & SEMANTOS_LAST_LATENCY_MAX);
+}
+
+/* 256 ns units from `last` to now_ns; 0 when the clocks of two CPUs crossed. */
+static inline __attribute__((always_inline)) wire_u64 semantos_last_age(
+	wire_u64 last, wire_u64 now_ns)
+{
+	wire_u64 age = ((now_ns >> 8) - (last >> 20)) & SEMANTOS_LAST_TIME_MASK;
+
+	return age > SEMANTOS_LAST_TIME_MASK / 2 ? 0 : age;
+}
+
+static inline __attribute__((always_inline)) wire_u32 semantos_last_since_us(
+	wire_u64 last, wire_u64 now_ns)
+{
+	wire_u64 age = last ? semantos_last_age(last, now_ns) : 0;
+
+	/* 2^30 * 256 / 1000 rounded up: exact to a microsecond below 2^32 ns, and it spares the division. */
+	if (age < 1ULL << 24)
+		return (wire_u32)(age * 274877907ULL >> 30);
+	age = (age << 8) / 1000;
+	return age > 0xffffffffULL ? 0xffffffffU : (wire_u32)age;
+}
+
+/* Is a later than b, or b none? */
+static inline __attribute__((always_inline)) int semantos_last_newer(wire_u64 a, wire_u64 b)
+{
+	return a && (!b || ((((a >> 20) - (b >> 20)) & SEMANTOS_LAST_TIME_MASK) - 1) <
+				    SEMANTOS_LAST_TIME_MASK / 2);
+}
+
 /* Every record of every policy begins with this; `bytes` is the whole record, head included. */
 struct semantos_record_head {
 	wire_u16 version; /* SEMANTOS_WIRE_VERSION */
@@ -121,8 +168,9 @@ struct semantos_block_record {
 	wire_u32 sectors; /* 512-byte sectors of this read */
 	wire_u64 history
 		[SEMANTOS_HISTORY]; /* semantos_hist_pack(), oldest first; 0 = no such read yet */
-	wire_u32 since_done_us; /* since the last completed read of the device; saturates */
-	wire_u32 last_latency_us; /* latency of that read */
+	wire_u32
+		since_done_us; /* since the device last completed a request, read or write; saturates */
+	wire_u32 last_latency_us; /* latency of that request, at most SEMANTOS_LAST_LATENCY_MAX */
 	wire_u32 oldest_age_us; /* age of the oldest other read still in flight, 0 = none */
 	wire_u32 ewma_latency_us; /* of completed reads, weight 1/8 */
 	wire_u64 sector; /* first sector; feeds locality features, never a model of ours today */

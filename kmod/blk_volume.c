@@ -233,6 +233,8 @@ void semantos_blk_end(struct semantos_blk_volume *volume, struct semantos_blk_io
 		if (!error)
 			leg_read_done(&leg->history, latency_us, io->pending_pages, io->inflight,
 				io->sectors, now_ns);
+	} else if (!error && io->sectors) {
+		leg_done(&leg->history, latency_us, now_ns); /* a flush says nothing of reads */
 	}
 	spin_unlock_irqrestore(&leg->lock, flags);
 	if (is_read) {

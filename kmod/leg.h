@@ -23,7 +23,7 @@ struct leg_history {
 	wire_u32 inflight_reads;
 	wire_u32 pending_pages; /* 4 KiB pages of them */
 	wire_u32 completed; /* reads; head of `history` */
-	wire_u64 last_done_ns;
+	wire_u64 last; /* semantos_last_pack() of the last completed request, read or write */
 	wire_u64 oldest_ns; /* issue of the oldest read in flight, 0 = none */
 	wire_u32 ewma_latency_us;
 	wire_u32 reserved;
@@ -65,6 +65,12 @@ static inline void leg_leave(struct leg_history *leg, wire_u32 sectors, int is_r
 		leg_store(leg->inflight_reads, leg->inflight_reads - 1);
 }
 
+/* A request was answered, read or write. */
+static inline void leg_done(struct leg_history *leg, wire_u32 latency_us, wire_u64 now_ns)
+{
+	leg_store(leg->last, semantos_last_pack(now_ns, latency_us));
+}
+
 /* A read was answered. `pending_pages` and `inflight` are the leg's as they were when it was sent. */
 static inline void leg_read_done(struct leg_history *leg, wire_u32 latency_us,
 	wire_u32 pending_pages, wire_u32 inflight, wire_u32 sectors, wire_u64 now_ns)
@@ -75,7 +81,7 @@ static inline void leg_read_done(struct leg_history *leg, wire_u32 latency_us,
 		semantos_hist_pack(latency_us, pending_pages, inflight, sectors));
 	/* Past 2^32 reads the count starts anew at a multiple of four: the history stays valid. */
 	leg_store(leg->completed, head + 1 ? head + 1 : SEMANTOS_HISTORY);
-	leg_store(leg->last_done_ns, now_ns);
+	leg_done(leg, latency_us, now_ns);
 	/* weight 1/8 */
 	leg_store(leg->ewma_latency_us,
 		ewma ? (wire_u32)(ewma + (((long long)latency_us - ewma) >> 3)) : latency_us);
@@ -85,7 +91,7 @@ static inline void leg_read_done(struct leg_history *leg, wire_u32 latency_us,
 static inline void leg_forget(struct leg_history *leg)
 {
 	leg_store(leg->completed, 0);
-	leg_store(leg->last_done_ns, 0);
+	leg_store(leg->last, 0);
 	leg_store(leg->ewma_latency_us, 0);
 	for (int i = 0; i < SEMANTOS_HISTORY; i++)
 		leg_store(leg->history[i], 0);
@@ -99,7 +105,7 @@ static inline void leg_record(const struct leg_history *leg, struct semantos_blo
 	wire_u32 sectors, wire_u64 now_ns)
 {
 	wire_u32 head = leg_load(leg->completed);
-	wire_u64 last = leg_load(leg->last_done_ns), oldest = leg_load(leg->oldest_ns);
+	wire_u64 last = leg_load(leg->last), oldest = leg_load(leg->oldest_ns);
 
 	record->pending_pages = leg_load(leg->pending_pages) + leg_pages(sectors);
 	record->inflight = leg_load(leg->inflight) + 1;
@@ -108,9 +114,9 @@ static inline void leg_record(const struct leg_history *leg, struct semantos_blo
 	for (wire_u32 i = 0; i < SEMANTOS_HISTORY; i++)
 		record->history[i] = leg_load(leg->history[(head + i) & (SEMANTOS_HISTORY - 1)]);
 	record->history_len = (wire_u8)(head < SEMANTOS_HISTORY ? head : SEMANTOS_HISTORY);
-	record->last_latency_us = head ? semantos_hist_latency_us(record->history[3]) : 0;
+	record->last_latency_us = semantos_last_latency_us(last);
 	record->ewma_latency_us = leg_load(leg->ewma_latency_us);
-	record->since_done_us = last ? leg_us_between(last, now_ns) : 0;
+	record->since_done_us = semantos_last_since_us(last, now_ns);
 	record->oldest_age_us = oldest ? leg_us_between(oldest, now_ns) : 0;
 	record->op = SEMANTOS_OP_READ;
 }

@@ -19,9 +19,9 @@ enum {
 	OPT_LABELER,
 	OPT_HIDDEN,
 	OPT_OUTPUTS,
+	OPT_PREDICTS,
 	OPT_EPOCHS,
 	OPT_BATCH,
-	OPT_OPTIMISER,
 	OPT_RATE,
 	OPT_SLOW_WEIGHT,
 	OPT_SEED,
@@ -47,10 +47,10 @@ static const char usage[] =
 	"      --labeler NAME      what slow means: inflection, percentile-85 (inflection)\n"
 	"      --hidden N[,N...]   widths of the hidden layers (256)\n"
 	"      --outputs N         1 or 2 (2)\n"
+	"      --predicts WHAT     class, or latency: one output that foresees it (class)\n"
 	"      --epochs N          passes over the rows (20)\n"
 	"      --batch N           rows per step (128)\n"
-	"      --optimiser NAME    adam, or sgd: with momentum 0.9 (adam)\n"
-	"      --learning-rate X   of it (0.001)\n"
+	"      --learning-rate X   of Adam (0.001)\n"
 	"      --slow-weight X     a slow read called fast costs so much more (5)\n"
 	"      --seed N            the same seed and rows give the same model (1)\n"
 	"      --margin X          signal needs an AUC above 0.5 + X with 95 % confidence (0.05)\n"
@@ -63,9 +63,9 @@ static const struct option options[] = {
 	{ "labeler", required_argument, NULL, OPT_LABELER },
 	{ "hidden", required_argument, NULL, OPT_HIDDEN },
 	{ "outputs", required_argument, NULL, OPT_OUTPUTS },
+	{ "predicts", required_argument, NULL, OPT_PREDICTS },
 	{ "epochs", required_argument, NULL, OPT_EPOCHS },
 	{ "batch", required_argument, NULL, OPT_BATCH },
-	{ "optimiser", required_argument, NULL, OPT_OPTIMISER },
 	{ "learning-rate", required_argument, NULL, OPT_RATE },
 	{ "slow-weight", required_argument, NULL, OPT_SLOW_WEIGHT },
 	{ "seed", required_argument, NULL, OPT_SEED },
@@ -153,20 +153,21 @@ static bool train_option(void *ctx, int id, const char *value, char *why, size_t
 		return false;
 	case OPT_OUTPUTS:
 		return number_option(value, 1, 2, &recipe->outputs, why, why_len, "outputs");
+	case OPT_PREDICTS:
+		if (strcmp(value, "class") && strcmp(value, "latency")) {
+			snprintf(why, why_len, "--predicts takes class or latency, not %.40s",
+				value);
+			return false;
+		}
+		recipe->latency = strcmp(value, "latency") == 0;
+		if (recipe->latency)
+			recipe->outputs = 1;
+		return true;
 	case OPT_EPOCHS:
 		return number_option(
 			value, 1, 10000, &recipe->train.epochs, why, why_len, "epochs");
 	case OPT_BATCH:
 		return number_option(value, 1, 4096, &recipe->train.batch, why, why_len, "batch");
-	case OPT_OPTIMISER:
-		if (strcmp(value, "adam") == 0) {
-			recipe->train.optimiser = TRAIN_ADAM;
-			return true;
-		}
-		recipe->train.optimiser = TRAIN_SGD;
-		recipe->train.momentum = 0.9f;
-		snprintf(why, why_len, "--optimiser takes adam or sgd, not %.40s", value);
-		return strcmp(value, "sgd") == 0;
 	case OPT_RATE:
 		if (!real_option(value, 1e-7, 10, &real, why, why_len, "learning-rate"))
 			return false;

@@ -23,8 +23,12 @@
 #define MODULE_HOLDER "/sys/module/semantos/parameters/holder"
 #define MODULE_MODELS "/dev/semantos"
 #define MODELS_MAX 64 /* that the module holds: SEMANTOS_MODELS */
-#define PROBE_SLOW \
-	8 /* silences of so many slow reads' length: what a disk did before says nothing now */
+/*
+ * Silences beyond these say nothing any more of what a disk was like before: so many times the longest that the model has
+ * seen, or, where that is not known, so many slow reads.
+ */
+#define PROBE_SILENCE 4
+#define PROBE_SLOW 8
 
 bool bpf_volume_module(void)
 {
@@ -217,6 +221,15 @@ static int64_t hand_over(
 	return err ? err : -EPROTO;
 }
 
+static uint32_t probe_us(const struct model *model)
+{
+	double us = (double)model->silence_us * PROBE_SILENCE;
+
+	if (!(us > 0))
+		us = (double)model->slow_threshold_us * PROBE_SLOW;
+	return us < 1e9 ? (uint32_t)us : 1000000000U;
+}
+
 int bpf_volume_model(struct bpf_volume *volume, uint32_t slot, const struct model *model,
 	char *error, size_t error_len)
 {
@@ -255,8 +268,10 @@ int bpf_volume_model(struct bpf_volume *volume, uint32_t slot, const struct mode
 		.predicts = model->latency_error_us > 0 ? SEMANTOS_PREDICTS_LATENCY
 							: SEMANTOS_PREDICTS_CLASS,
 		.slow_us = (uint32_t)model->slow_threshold_us,
-		.margin_us = (uint32_t)model->latency_error_us,
-		.probe_us = PROBE_SLOW * (uint32_t)model->slow_threshold_us };
+		.margin_us =
+			2 * (uint32_t)model->latency_error_us, /* a gain is the difference of two */
+		.probe_us = probe_us(model),
+		.warn_us = (uint32_t)(model->decision_threshold * model->slow_threshold_us) };
 	err = set_row(volume, &command);
 	if (err)
 		snprintf(error, error_len, "its row cannot be written: %s", strerror(-err));

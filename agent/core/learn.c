@@ -283,6 +283,7 @@ void learn(const struct semantos_block_record *records, size_t n, const struct l
 		goto out;
 	}
 	model->slow_threshold_us = threshold_us;
+	model->silence_us = rows_silence(&rows, split.train);
 	err = train_and_judge(&rows, &split, recipe, encoder, model, result);
 	if (err) {
 		describe_failure(result, err, rows.n);

@@ -43,6 +43,21 @@ static int targets(
 	return 0;
 }
 
+/*
+ * From which foreseen latency on a read is called slow: where a slow one called fast, which costs `weight` times as much
+ * as the reverse, would cost as much as that. Both kinds are there, or train_mlp() would have refused.
+ */
+static double warn_at(const struct rows *rows, size_t n, double weight)
+{
+	double sum[2] = { 0, 0 }, count[2] = { 0, 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		sum[rows->slow[i] != 0] += (double)rows->latency_us[i];
+		count[rows->slow[i] != 0]++;
+	}
+	return sum[0] / count[0] + (sum[1] / count[1] - sum[0] / count[0]) / (1 + weight);
+}
+
 int latency_train(struct model *model, const float *features, const struct rows *rows, size_t n,
 	const struct train_options *options, struct train_report *report)
 {
@@ -65,7 +80,7 @@ int latency_train(struct model *model, const float *features, const struct rows 
 	for (uint32_t i = 0; i < last->inputs; i++)
 		last->weight[i] = (float)((double)last->weight[i] * deviation / unit);
 	last->bias[0] = (float)(((double)last->bias[0] * deviation + mean) / unit);
-	model->decision_threshold = 1;
+	model->decision_threshold = (float)(warn_at(rows, n, (double)options->slow_weight) / unit);
 	return 0;
 }
 

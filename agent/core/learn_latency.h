@@ -11,8 +11,8 @@
 #include "agent/core/learn_rows.h"
 
 /*
- * train_mlp() on the first n rows; the score is then the latency in units of model->slow_threshold_us, which is set, and
- * 1 the decision threshold. Errors as there.
+ * train_mlp() on the first n rows; the score is then the latency in units of model->slow_threshold_us, which is set. The
+ * decision threshold is where options->slow_weight balances the two kinds of error. Errors as there.
  */
 int latency_train(struct model *model, const float *features, const struct rows *rows, size_t n,
 	const struct train_options *options, struct train_report *report);

@@ -167,6 +167,29 @@ int rows_judge(const struct rows *rows, size_t first, size_t n, const float *sco
 	return 0;
 }
 
+static int by_value(const void *a, const void *b)
+{
+	float x = *(const float *)a, y = *(const float *)b;
+
+	return (x > y) - (x < y);
+}
+
+float rows_silence(const struct rows *rows, size_t n)
+{
+	float *since = calloc(n ? n : 1, sizeof(*since)), most;
+
+	if (!since || !n) {
+		free(since);
+		return 0;
+	}
+	for (size_t i = 0; i < n; i++)
+		since[i] = (float)rows->record[i]->since_done_us;
+	qsort(since, n, sizeof(*since), by_value);
+	most = since[n - 1 - n / 1000];
+	free(since);
+	return most;
+}
+
 void rows_result_clear(struct learn_result *result)
 {
 	struct score_signal *heldout = &result->heldout;

@@ -40,6 +40,9 @@ int rows_judge(const struct rows *rows, size_t first, size_t n, const float *sco
 /* Block length for the bootstrap: twice the lag at which labels stop resembling each other, 32..n/8. */
 size_t rows_block(const uint8_t *slow, size_t n);
 
+/* Of the first n rows: the time since the last completed request that all but a thousandth stay within, in us; 0: no memory. */
+float rows_silence(const struct rows *rows, size_t n);
+
 /* Nothing measured yet: every score is NaN. */
 void rows_result_clear(struct learn_result *result);
 

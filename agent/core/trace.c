@@ -78,11 +78,13 @@ static void issue(struct device_state *state, const struct trace_request *reques
 static void complete(struct device_state *state, const struct trace_request *request,
 	struct semantos_block_record *record)
 {
-	block_depth_leave(&state->cpu, request->sectors, request->op == SEMANTOS_OP_READ);
-	if (request->op != SEMANTOS_OP_READ)
-		return;
-	record->latency_us = request->latency_us;
-	block_read_done(&state->shared, &state->cpu, record, request->latency_us, done_ns(request));
+	int is_read = request->op == SEMANTOS_OP_READ;
+
+	block_depth_leave(&state->cpu, request->sectors, is_read);
+	if (is_read)
+		record->latency_us = request->latency_us;
+	block_completed(&state->shared, &state->cpu, record, is_read, request->latency_us,
+		done_ns(request));
 }
 
 int trace_records(const struct trace_request *requests, size_t n,

@@ -104,6 +104,7 @@ struct model *model_clone(const struct model *model)
 	copy->slow_threshold_us = model->slow_threshold_us;
 	copy->decision_threshold = model->decision_threshold;
 	copy->latency_error_us = model->latency_error_us;
+	copy->silence_us = model->silence_us;
 	for (uint32_t i = 0; i < model->n_layers; i++) {
 		const struct model_layer *layer = &model->layer[i];
 		size_t cells = (size_t)layer->inputs * layer->outputs;

@@ -268,9 +268,10 @@ static struct model *model_from(const struct tensor_file *file, struct model_err
 	if (!model_read_activations(model, activations, error) ||
 		!metadata_number(file, "decision_threshold", &model->decision_threshold, error) ||
 		!metadata_number(file, "slow_threshold_us", &model->slow_threshold_us, error) ||
-		!metadata_number(file, "latency_error_us", &model->latency_error_us, error))
+		!metadata_number(file, "latency_error_us", &model->latency_error_us, error) ||
+		!metadata_number(file, "silence_us", &model->silence_us, error))
 		goto fail;
-	if (model->latency_error_us < 0 ||
+	if (model->latency_error_us < 0 || model->silence_us < 0 ||
 		(model->latency_error_us > 0 &&
 			!(model->decision_threshold > 0 && model->slow_threshold_us > 0))) {
 		model_refuse(error, "A model that foresees latencies needs a latency_error_us, a "

@@ -154,6 +154,8 @@ static void put_metadata(struct writer *w, const struct model *model)
 	put_number(w, metadata, "slow_threshold_us", model->slow_threshold_us);
 	if (model->latency_error_us > 0)
 		put_number(w, metadata, "latency_error_us", model->latency_error_us);
+	if (model->silence_us > 0)
+		put_number(w, metadata, "silence_us", model->silence_us);
 	for (uint32_t i = 0; i < model->n_notes; i++) {
 		snprintf(key, sizeof(key), "note.%s", model->note[i].key);
 		put_string(w, metadata, key, model->note[i].value);
@@ -279,7 +281,8 @@ int model_save(const struct model *model, const char *path, struct model_error *
 	put_tensors(&w, model);
 	if (!model_name_valid(model->name) || !model_name_valid(model->encoder) ||
 		!isfinite(model->decision_threshold) || !isfinite(model->slow_threshold_us) ||
-		!isfinite(model->latency_error_us) || w.not_finite) {
+		!isfinite(model->latency_error_us) || !isfinite(model->silence_us) ||
+		w.not_finite) {
 		err = -EINVAL;
 		model_refuse(error, "The model was not saved: %s cannot be stored; train it again.",
 			w.not_finite ? w.not_finite : "its name, encoder or threshold");

@@ -387,12 +387,13 @@ static __always_inline int block_on_complete(const struct block_event *event, __
 	if (!row || !pol)
 		return 0;
 	entry = block_take(event, row, pol, &shared, &here, &was);
-	if (!entry || !entry->record.head.kind)
+	if (!entry)
 		return 0;
 	issue_ns = entry->record.head.ts_ns;
 	latency_us = now_ns > issue_ns ? ns_to_us(now_ns - issue_ns) : 0;
 	if (!event->error)
-		block_read_done(shared, here, &entry->record, latency_us, now_ns);
+		block_completed(shared, here, &entry->record, entry->record.head.kind != 0,
+			latency_us, now_ns);
 	if (was != BLOCK_REPORTED)
 		return 0;
 	count_in(row, SEMANTOS_C_OUTCOMES);

@@ -34,7 +34,7 @@ struct block_shared {
 	wire_u32 counts; /* requests in flight + reads in flight << 16 */
 	wire_u32 completed; /* reads; head of `history` */
 	wire_u32 ewma_latency_us;
-	wire_u64 last_done_ns;
+	wire_u64 last; /* semantos_last_pack() of the last completed request, read or write */
 	wire_u64
 		oldest; /* block_order_pack() of the oldest read in flight some CPU knows, 0 = none */
 	wire_u64 history[SEMANTOS_HISTORY];
@@ -48,8 +48,7 @@ struct block_cpu {
 	wire_u32 unsettled_reads; /* completed here since settling */
 	wire_u32 base_pages, base_counts; /* the shared line as it was when we settled */
 	wire_u32 completed, ewma_latency_us;
-	wire_u64 last_done_ns;
-	wire_u64 oldest; /* as in the shared line */
+	wire_u64 last, oldest; /* as in the shared line */
 	wire_u64 history[SEMANTOS_HISTORY];
 	wire_u32 order_head, order_tail;
 	wire_u64 order[BLOCK_ORDER_RING]; /* reads issued here, in order: block_order_pack() */
@@ -76,6 +75,7 @@ block_inline void block_settle(struct block_shared *shared, struct block_cpu *mi
 	wire_u32 counts = __sync_lock_test_and_set(&mine->unsettled_counts, 0);
 	wire_u32 reads = __sync_lock_test_and_set(&mine->unsettled_reads, 0);
 	wire_u32 head, at = mine->completed;
+	wire_u64 last;
 
 	mine->base_pages = __sync_fetch_and_add(&shared->pending_pages, pages) + pages;
 	mine->base_counts = __sync_fetch_and_add(&shared->counts, counts) + counts;
@@ -92,12 +92,15 @@ block_inline void block_settle(struct block_shared *shared, struct block_cpu *mi
 					mine->history[(at - reads + i) & 3]);
 		head += reads;
 		block_store(shared->ewma_latency_us, mine->ewma_latency_us);
-		block_store(shared->last_done_ns, mine->last_done_ns);
 	} else {
 		head = block_load(shared->completed);
 		mine->ewma_latency_us = block_load(shared->ewma_latency_us);
-		mine->last_done_ns = block_load(shared->last_done_ns);
 	}
+	last = block_load(shared->last);
+	if (semantos_last_newer(mine->last, last))
+		block_store(shared->last, mine->last);
+	else
+		mine->last = last;
 	for (wire_u32 i = 0; i < SEMANTOS_HISTORY; i++)
 		mine->history[i] = block_load(shared->history[i]);
 	/* Past 2^32 reads the count starts anew above 4: the history stays valid. */
@@ -149,33 +152,39 @@ block_inline void block_features(
 	const struct block_cpu *mine, struct semantos_block_record *record, wire_u64 now_ns)
 {
 	wire_u32 head = mine->completed;
-	wire_u64 since = mine->last_done_ns;
+	wire_u64 last = mine->last;
 
 	record->history_len = head < SEMANTOS_HISTORY ? head : SEMANTOS_HISTORY;
 	record->history[0] = mine->history[head & 3];
 	record->history[1] = mine->history[(head + 1) & 3];
 	record->history[2] = mine->history[(head + 2) & 3];
 	record->history[3] = mine->history[(head + 3) & 3];
-	record->last_latency_us = head ? semantos_hist_latency_us(record->history[3]) : 0;
+	record->last_latency_us = semantos_last_latency_us(last);
 	record->ewma_latency_us = mine->ewma_latency_us;
-	since = since && now_ns > since ? (now_ns - since) / 1000 : 0;
-	record->since_done_us = since > 0xffffffffU ? 0xffffffffU : (wire_u32)since;
+	record->since_done_us = semantos_last_since_us(last, now_ns);
 }
 
-/* A read completed here: `record` is what was noted at its issue. Settles when it is due. */
-block_inline void block_read_done(struct block_shared *shared, struct block_cpu *mine,
-	const struct semantos_block_record *record, wire_u32 latency_us, wire_u64 now_ns)
+/*
+ * A request completed here: `record` is what was noted of a read at its issue, and not looked at for a write, of which only
+ * that it completed, and how fast, is kept. Settles when it is due.
+ */
+block_inline void block_completed(struct block_shared *shared, struct block_cpu *mine,
+	const struct semantos_block_record *record, int is_read, wire_u32 latency_us,
+	wire_u64 now_ns)
 {
 	wire_u32 ewma = mine->ewma_latency_us;
 
-	mine->history[mine->completed & 3] = semantos_hist_pack(
-		latency_us, record->pending_pages, record->inflight, record->sectors);
-	mine->completed++;
-	mine->last_done_ns = now_ns;
-	/* weight 1/8 */
-	mine->ewma_latency_us =
-		ewma ? (wire_u32)(ewma + (((long long)latency_us - ewma) >> 3)) : latency_us;
-	__sync_fetch_and_add(&mine->unsettled_reads, 1);
+	mine->last = semantos_last_pack(now_ns, latency_us);
+	if (is_read) {
+		mine->history[mine->completed & 3] = semantos_hist_pack(
+			latency_us, record->pending_pages, record->inflight, record->sectors);
+		mine->completed++;
+		/* weight 1/8 */
+		mine->ewma_latency_us =
+			ewma ? (wire_u32)(ewma + (((long long)latency_us - ewma) >> 3))
+			     : latency_us;
+		__sync_fetch_and_add(&mine->unsettled_reads, 1);
+	}
 	if (block_settle_due(mine, now_ns))
 		block_settle(shared, mine, now_ns);
 }

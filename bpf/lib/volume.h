@@ -105,8 +105,8 @@ static __always_inline struct semantos_slot *volume_slot(
 	return slot && slot->in_use && slot->dev == dev ? slot : NULL;
 }
 
-/* score / threshold * slow_us, without a signed division and without overflow. */
-static __always_inline __u32 volume_us(long long score, long long threshold, __u32 slow_us)
+/* score / threshold * warn_us, without a signed division and without overflow. */
+static __always_inline __u32 volume_us(long long score, long long threshold, __u32 warn_us)
 {
 	__u64 s = score, t = threshold, us;
 
@@ -118,7 +118,7 @@ static __always_inline __u32 volume_us(long long score, long long threshold, __u
 	}
 	if (!t || s >> 38)
 		return 0xffffffffU;
-	us = s * (slow_us & 0xffffff) / t;
+	us = s * (warn_us & 0xffffff) / t;
 	return us > 0xffffffffU ? 0xffffffffU : (__u32)us;
 }
 
@@ -151,9 +151,9 @@ static __always_inline void volume_judge_leg(
 	if (slot->obey)
 		view->obeyed |= bit;
 	if (row->predicts == SEMANTOS_PREDICTS_LATENCY) {
-		us = volume_us(view->legs.score[leg], view->legs.threshold[leg], row->slow_us);
+		us = volume_us(view->legs.score[leg], view->legs.threshold[leg], row->warn_us);
 		view->foreseen |= bit;
-		if (us >= row->slow_us)
+		if (us >= row->warn_us)
 			view->slow |= bit;
 		if (row->margin_us > view->margin_us)
 			view->margin_us = row->margin_us;
@@ -365,6 +365,7 @@ int leg_model_set(struct semantos_leg_model_command *command)
 	row->slow_us = command->row.slow_us;
 	row->margin_us = command->row.margin_us;
 	row->probe_us = command->row.probe_us;
+	row->warn_us = command->row.warn_us;
 	barrier();
 	*(volatile __u32 *)&row->model_plus_1 = command->row.model_plus_1;
 	return 0;

@@ -75,11 +75,14 @@ static void one_sequence(uint64_t seed)
 			flight[at] = flight[--n];
 			leg_leave(&leg, f.sectors, f.is_read);
 			block_depth_leave(&cpu, f.sectors, f.is_read);
-			if (!f.is_read)
+			if (!f.is_read) {
+				leg_done(&leg, latency_us, now_ns);
+				block_completed(&shared, &cpu, &f.record, 0, latency_us, now_ns);
 				continue;
+			}
 			leg_read_done(
 				&leg, latency_us, f.pending_pages, f.inflight, f.sectors, now_ns);
-			block_read_done(&shared, &cpu, &f.record, latency_us, now_ns);
+			block_completed(&shared, &cpu, &f.record, 1, latency_us, now_ns);
 		}
 	}
 }
@@ -93,7 +96,9 @@ static void same_numbers_as_the_hooks(void **state)
 
 static void times(void **state)
 {
-	struct leg_history leg = { .oldest_ns = 500, .last_done_ns = 2000, .completed = 3 };
+	struct leg_history leg = {
+		.oldest_ns = 500, .last = semantos_last_pack(2048, 700), .completed = 3
+	};
 	struct semantos_block_record record = { 0 };
 
 	(void)state;
@@ -106,6 +111,7 @@ static void times(void **state)
 	leg_record(&leg, &record, 8, 2500500);
 	assert_int_equal(record.oldest_age_us, 2500);
 	assert_int_equal(record.since_done_us, 2498);
+	assert_int_equal(record.last_latency_us, 700);
 	leg.inflight = 5;
 	leg_forget(&leg);
 	leg_record(&leg, &record, 8, 2500500);
@@ -114,9 +120,35 @@ static void times(void **state)
 	assert_int_equal(record.inflight, 6); /* what is in flight is no history */
 }
 
+/* The last request in one word: to a microsecond, saturating, and right when its clock comes round. */
+static void the_last_request(void **state)
+{
+	const uint64_t round = 1ULL << 52; /* ns in which the word's clock comes round */
+	uint64_t word = semantos_last_pack(3 * round - 512, 5000000), later;
+
+	(void)state;
+	assert_int_equal(semantos_last_latency_us(word), 0xfffff);
+	assert_int_equal(semantos_last_since_us(word, 3 * round + 999488), 999);
+	assert_int_equal(semantos_last_since_us(word, 3 * round - 5000), 0); /* clocks crossed */
+	assert_int_equal(semantos_last_since_us(0, 12345678), 0); /* none yet */
+	later = semantos_last_pack(3 * round + 10000, 3);
+	assert_true(semantos_last_newer(later, word));
+	assert_false(semantos_last_newer(word, later));
+	assert_false(semantos_last_newer(word, word));
+	assert_true(semantos_last_newer(word, 0));
+	assert_false(semantos_last_newer(0, word));
+	for (uint64_t us = 1; us < 20000000; us = us * 3 + 7) {
+		uint32_t since = semantos_last_since_us(
+			semantos_last_pack(1ULL << 40, 1), (1ULL << 40) + us * 1000);
+
+		assert_true(since + 1 >= us && since <= us);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_last_request),
 		cmocka_unit_test(same_numbers_as_the_hooks),
 		cmocka_unit_test(times),
 	};

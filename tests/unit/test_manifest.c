@@ -233,6 +233,10 @@ static void meanings_are_checked(void **state)
 	refused_key("policy", "mode = canary:5x", "canary:N");
 	accepted_key("policy", "mode = canary:99");
 	accepted_key("policy", "mode = enforce");
+	accepted_key("policy", "volume = x_volume.bpf.o\ndecide = inline");
+	refused_key("model", "predicts = both", "none of class, latency");
+	refused_key("model", "predicts = latency", "has one output, not 2");
+	accepted_key("model", "outputs = 1\npredicts = latency");
 	refused_key("learn", "labeler = oracle", "'oracle'");
 	refused_key("learn", "min_rows = 40001", "smaller than min_rows");
 	refused_key("evaluate", "window = 3000", "power of two");

@@ -18,6 +18,7 @@ mkdir -p /dev/pts /dev/shm /dev/mapper /run /tmp /root
 mount -t tmpfs tmp /tmp
 mount -t tmpfs run /run
 mount -t bpf bpf /sys/fs/bpf
+mount -t debugfs debug /sys/kernel/debug 2>/dev/null
 mount -t tracefs trace /sys/kernel/tracing
 mount -t cgroup2 cgroup /sys/fs/cgroup
 ip link set lo up
@@ -39,6 +40,19 @@ known='clocksource|unchecked MSR access|WARNING: .*mitigat|ext4_journal_check_st
 # Messages since the mark of a test that speak of a kernel bug.
 splats() { sed "1,/semantos-vm: begin $1\$/d" /tmp/dmesg | grep -E "$splat" | grep -vE "$known"; }
 
+# On a kernel that looks for memory nobody knows any more: say in the log what this test left, and start anew.
+leaks() {
+	local found=/sys/kernel/debug/kmemleak
+	[ -e $found ] || return 0
+	sleep 6 # nothing younger than 5 s is told
+	echo scan >$found
+	if grep -q 'unreferenced object' $found; then
+		echo "BUG: kmemleak: $(grep -c 'unreferenced object' $found) objects" >/dev/kmsg
+		head -n 40 $found >/dev/kmsg
+	fi
+	echo clear >$found
+}
+
 run() { # name, timeout
 	local name=$1 out=/tmp/out begin code why
 	say "BEGIN $name"
@@ -49,6 +63,7 @@ run() { # name, timeout
 	kill -9 -1 2>/dev/null # whatever the test left running
 	echo "semantos-vm: end $name, exit $code" >/dev/kmsg
 	why=$(grep -v '^ *$' $out | tail -n 1)
+	leaks
 	dmesg >/tmp/dmesg
 	if splats "$name" >/tmp/splats; then
 		sed "1,/semantos-vm: begin $name\$/d" /tmp/dmesg | tail -n 60 >>$out

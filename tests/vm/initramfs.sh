@@ -114,8 +114,9 @@ for test; do
 	if [[ -n $why ]]; then
 		echo "$name skip $why"
 	else
-		[[ -z ${SEMANTOS_SOAK-} ]] || seconds=$((${seconds:-60} * 20))
-		echo "$name ${seconds:-60}"
+		seconds=$((${seconds:-60} * ${VM_FACTOR:-1}))
+		[[ -z ${SEMANTOS_SOAK-} ]] || seconds=$((seconds * 20))
+		echo "$name $seconds"
 	fi
 done >"$root/tests/list"
 

@@ -18,7 +18,7 @@ if [[ ! -d $dir/headers ]]; then
 	echo "NOTE $release: no headers are offered, so no module is built for it"
 	exit 0
 fi
-compiler=$(sed -nE 's/^CC .*[^a-z](gcc-[0-9]+)$/\1/p' "$dir/headers/.kernelvariables")
+compiler=$(sed -nE 's/^CC .*[^a-z](gcc-[0-9]+)$/\1/p' "$dir/headers/.kernelvariables" 2>/dev/null)
 if ! command -v "${compiler:-gcc}" >/dev/null; then
 	echo "NOTE $release: it was built with $compiler, which is not installed, so no module is built for it"
 	exit 0

@@ -11,9 +11,12 @@
 # A test that says "# required: 6.12" fails on that series where it would be skipped. SEMANTOS_SOAK=1 reaches the tests.
 # A boot that dies before it reaches its init is tried once more. Works without KVM. Must change nothing on the host.
 #
-# Usage: run.sh [--only GLOB] [--icount | --plain] [--append WORDS] [--verbose] [SERIES...]    default: 6.1 6.12 6.18 7
-#   --icount, --plain: only the boots of that clock. --append: more words for the kernel's command line.
+# Usage: run.sh [--only GLOB | --named NAMES] [--kernel NAME:RELEASE:DIR] [--icount | --plain] [--append WORDS] [--verbose]
+#               [SERIES...]    default: 6.1 6.12 6.18 7
+#   --named: these tests, each of which must have run, and passed, on 6.12. --kernel: this one, laid out as kernels.sh does,
+#   and judged as 6.12. --icount, --plain: only the boots of that clock. --append: more words for the command line.
 # SEMANTOS_SOAK=1 is passed on to the tests, which then take twenty times as long.
+# VM_FACTOR=N gives tests N times their time, VM_MEMORY=MIB the machine its memory: for kernels that are slow and large.
 # VM_TESTS=DIR takes the tests from another folder. Run from the root of the tree, after make.
 # Output: PASS|FAIL|SKIP SERIES NAME lines, and a last line of totals. Logs: build/vm/SERIES[-icount].{console,report}
 # Exit: 0 all passed; 1 something failed, or 6.12 could not be had; 77 the host lacks QEMU or busybox.
@@ -21,10 +24,12 @@
 set -uo pipefail
 here=tests/vm
 soak=${SEMANTOS_SOAK:+SEMANTOS_SOAK=1} # the kernel hands words of this form to its init as environment
-only='*' append='' clocks="plain icount" verbose=0 required=6.12
+only='*' named='' own='' append='' clocks="plain icount" verbose=0 required=6.12
 while [[ ${1-} == --* ]]; do
 	case $1 in
 	--only) only=$2; shift ;;
+	--named) named=" $2 "; shift ;;
+	--kernel) own=$2; shift ;;
 	--icount) clocks=icount ;;
 	--plain) clocks=plain ;;
 	--verbose) verbose=1 ;;
@@ -35,9 +40,9 @@ while [[ ${1-} == --* ]]; do
 done
 series=("${@%.x}")
 [[ $# -gt 0 ]] || series=(6.1 6.12 6.18 7)
-factor=1
-[[ -z ${SEMANTOS_SOAK-} ]] || { factor=20 append+=" SEMANTOS_SOAK=1"; }
-boot_seconds=90 # until INIT; 5-14 s are usual
+factor=${VM_FACTOR:-1}
+[[ -z ${SEMANTOS_SOAK-} ]] || { factor=$((factor * 20)) append+=" SEMANTOS_SOAK=1"; }
+boot_seconds=$((90 * ${VM_FACTOR:-1})) # until INIT; 5-14 s are usual
 passed=0 failed=0 skipped=0
 
 pass() { passed=$((passed + 1)); echo "PASS $1"; }
@@ -53,7 +58,14 @@ done
 
 clock_of() { head -n 25 "$1" | sed -nE 's/^# clock: *([a-z]+).*/\1/p' | grep . || echo plain; }
 required_on() { # test, series
+	[[ -z $named || ($2 != "$required" && $2 != "${own%%:*}") ]] || return 0
 	head -n 25 "$1" | grep -qE "^# required:.* $2( |\$)"
+}
+chosen() { # test
+	local name
+	name=$(basename "$1" .sh)
+	# shellcheck disable=SC2053 # a glob is meant
+	[[ -n $named && $named == *" $name "* ]] || [[ -z $named && $name == $only ]]
 }
 seconds_of() { head -n 25 "$1" | sed -nE 's/^# timeout: *([0-9]+).*/\1/p' | grep . || echo 60; }
 
@@ -67,7 +79,7 @@ boot() { # folder of the kernel, initramfs, log prefix, clock, seconds for all
 		accel=(-accel kvm "${accel[@]}")
 	fi
 	: >"$3.report"
-	timeout -k 5 "$5" qemu-system-x86_64 "${accel[@]}" -cpu max -smp "$smp" -m 1024 -display none -nic none \
+	timeout -k 5 "$5" qemu-system-x86_64 "${accel[@]}" -cpu max -smp "$smp" -m "${VM_MEMORY:-1024}" -display none -nic none \
 		-blockdev driver=null-co,node-name=disk,size=67108864,read-zeroes=on \
 		-device virtio-blk-pci,drive=disk,serial=lab0 -monitor none -no-reboot -kernel "$1/vmlinuz" -initrd "$2" -serial "file:$3.console" \
 		-serial "file:$3.report" -append \
@@ -119,8 +131,7 @@ judge() { # series, log prefix, test...
 run() { # series, release, folder, clock
 	local kernel=$1 release=$2 dir=$3 clock=$4 log image test tests=() seconds=60 attempt
 	for test in "${VM_TESTS:-$here/tests}"/[0-9][0-9]-*.sh; do
-		# shellcheck disable=SC2053 # a glob is meant
-		if [[ $(basename "$test" .sh) == $only && $(clock_of "$test") == "$clock" ]]; then
+		if chosen "$test" && [[ $(clock_of "$test") == "$clock" ]]; then
 			tests+=("$test")
 			seconds=$((seconds + factor * $(seconds_of "$test")))
 		fi
@@ -149,7 +160,15 @@ run() { # series, release, folder, clock
 
 mkdir -p build/vm
 begin=$SECONDS
-"$here/kernels.sh" "${series[@]}" >build/vm/kernels || exit 1
+for name in $named; do
+	[[ -f ${VM_TESTS:-$here/tests}/$name.sh ]] || fail "there is no test $name"
+done
+if [[ -n $own ]]; then
+	series=("${own%%:*}")
+	tr : '\t' <<<"$own" >build/vm/kernels
+else
+	"$here/kernels.sh" "${series[@]}" >build/vm/kernels || exit 1
+fi
 while IFS=$'\t' read -r kernel release dir; do
 	if [[ $release == - ]]; then
 		if [[ $kernel == "$required" ]]; then

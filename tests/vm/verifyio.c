@@ -9,8 +9,10 @@
  * what was acknowledged before the read, not newer than what was issued after it, and whole. --check reads all blocks
  * once: not older than --floor acked (default) or durable.
  * Lines on stdin: "image PATH VALUE BOUNDS": write VALUE to PATH (which takes an image of the disks at one instant), and
- * leave in BOUNDS what was durable before and issued after: what --check may find in that image. Answered by "done".
- * Ends after --seconds, or at the line "quit". Prints counts. Must never be linked to anything of the product.
+ * leave in BOUNDS what was durable before and issued after: what --check may find in that image. "around BOUNDS COMMAND":
+ * the same around a command of the shell. Both answered by "done". --check takes what was issued from another such file
+ * with --issued; with --adopt, what proved right counts from then on as acknowledged no further than --floor.
+ * Ends after --seconds, at the line "quit", or with SIGTERM. Prints counts. Must never be linked to anything of the product.
  * Exit: 0 all was right, 1 a wrong block or (without --errors-ok) a failed call.
  */
 #include <errno.h>
@@ -18,6 +20,7 @@
 #include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,9 +40,9 @@ struct known {
 };
 
 static struct {
-	const char *path, *state;
+	const char *path, *state, *issued;
 	unsigned int blocks, writers, readers, seconds, seed, dsync_pct, flush_every, think_us;
-	int errors_ok, check, floor_durable;
+	int errors_ok, check, floor_durable, adopt;
 	struct known *known;
 	_Atomic int stop;
 	_Atomic uint64_t writes, reads, flushes, errors, wrong;
@@ -225,24 +228,38 @@ static int check(void)
 		if (seq < (int64_t)low || seq > (int64_t)k->issued)
 			wrong("check", b, seq, low, k->issued);
 	}
+	for (unsigned int b = 0; b < v.blocks && v.adopt && !v.wrong; b++)
+		if (v.floor_durable)
+			v.known[b].acked = v.known[b].durable;
 	printf("checked=%u wrong=%llu\n", v.blocks, (unsigned long long)v.wrong);
 	return v.wrong != 0;
 }
 
-static int image(char *words)
+/* Write `value` to `path`, or, without a path, have the shell run `value`. */
+static int carry_out(const char *path, const char *value)
 {
-	char path[256], value[256], bounds[256];
-	struct known *k = malloc(v.blocks * sizeof(*k));
 	int fd, ok;
-	FILE *out;
 
-	if (!k || sscanf(words, "image %255s %255s %255s", path, value, bounds) != 3)
-		return -EINVAL;
-	for (unsigned int b = 0; b < v.blocks; b++)
-		k[b].durable = v.known[b].durable;
+	if (!path)
+		return system(value) == 0;
 	fd = open(path, O_WRONLY);
 	ok = fd >= 0 && write(fd, value, strlen(value)) == (ssize_t)strlen(value);
 	close(fd);
+	return ok;
+}
+
+/* Do something, and leave in `bounds` what was durable before it and issued after it. */
+static int between(const char *path, const char *value, const char *bounds)
+{
+	struct known *k = malloc(v.blocks * sizeof(*k));
+	FILE *out;
+	int ok;
+
+	if (!k)
+		return -ENOMEM;
+	for (unsigned int b = 0; b < v.blocks; b++)
+		k[b].durable = v.known[b].durable;
+	ok = carry_out(path, value);
 	for (unsigned int b = 0; b < v.blocks; b++) {
 		k[b].issued = v.known[b].issued;
 		k[b].acked = 0;
@@ -252,9 +269,35 @@ static int image(char *words)
 	if (out && fclose(out))
 		ok = 0;
 	free(k);
-	puts(ok ? "done" : "no image");
+	puts(ok ? "done" : "it failed");
 	fflush(stdout);
 	return ok ? 0 : -EIO;
+}
+
+static int command(char *words)
+{
+	char path[256], value[512], bounds[256];
+
+	if (sscanf(words, "image %255s %255s %255s", path, value, bounds) == 3)
+		return between(path, value, bounds);
+	if (sscanf(words, "around %255s %511[^\n]", bounds, value) == 2)
+		return between(NULL, value, bounds);
+	return -EINVAL;
+}
+
+/* What was issued, by another file. */
+static int take_issued(void)
+{
+	FILE *in = fopen(v.issued, "r");
+	struct known k;
+	unsigned int b;
+
+	if (!in)
+		return -errno;
+	for (b = 0; b < v.blocks && fread(&k, sizeof(k), 1, in) == 1; b++)
+		v.known[b].issued = k.issued;
+	fclose(in);
+	return b == v.blocks ? 0 : -EINVAL;
 }
 
 static int map_state(void)
@@ -289,7 +332,7 @@ static void serve_stdin(void)
 			in.fd = -1;
 		else if (!strncmp(line, "quit", 4))
 			break;
-		else if (image(line))
+		else if (command(line))
 			v.stop = 1;
 	}
 }
@@ -323,7 +366,8 @@ static int parse(int argc, char **argv)
 		{ "seconds", 1, NULL, 's' }, { "seed", 1, NULL, 'x' },
 		{ "dsync-pct", 1, NULL, 'd' }, { "flush-every", 1, NULL, 'f' },
 		{ "think-us", 1, NULL, 't' }, { "state", 1, NULL, 'S' }, { "floor", 1, NULL, 'F' },
-		{ "errors-ok", 0, NULL, 'e' }, { "check", 0, NULL, 'c' }, { 0 } };
+		{ "errors-ok", 0, NULL, 'e' }, { "check", 0, NULL, 'c' },
+		{ "issued", 1, NULL, 'i' }, { "adopt", 0, NULL, 'a' }, { 0 } };
 	int o;
 
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -347,6 +391,10 @@ static int parse(int argc, char **argv)
 			v.errors_ok = 1;
 		else if (o == 'c')
 			v.check = 1;
+		else if (o == 'i')
+			v.issued = optarg;
+		else if (o == 'a')
+			v.adopt = 1;
 		else
 			return -EINVAL;
 	}
@@ -356,19 +404,27 @@ static int parse(int argc, char **argv)
 	return 0;
 }
 
+static void stop(int signal_number)
+{
+	(void)signal_number;
+	v.stop = 1;
+}
+
 int main(int argc, char **argv)
 {
 	setvbuf(stdin, NULL, _IONBF, 0);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGTERM, stop);
 	if (parse(argc, argv)) {
 		fprintf(stderr, "Usage: verifyio --state FILE [--check] [--floor acked|durable] "
 				"[--blocks N] "
 				"[--writers N] [--readers N]\n"
 				"                [--seconds N] [--seed N] [--dsync-pct N] "
 				"[--flush-every N] "
-				"[--think-us N] [--errors-ok] DISK\n");
+				"[--think-us N] [--errors-ok] [--issued FILE] [--adopt] DISK\n");
 		return 2;
 	}
-	if (map_state()) {
+	if (map_state() || (v.issued && take_issued())) {
 		fprintf(stderr, "verifyio: %s: %s\n", v.state, strerror(errno));
 		return 1;
 	}

@@ -4,6 +4,7 @@
 # A replica volume under verified I/O: legs that fail reads, fail writes, hang, vanish and return. What was acknowledged is
 # read back, the legs end up equal, only what differs is copied, and the module leaves only when nobody uses it.
 # needs: kernel:6.12 module:semantos_testdev module:dm-semantos-replica program:build/tests/vm/verifyio program:dmsetup
+# required: 6.12
 # timeout: 120
 
 fail() { dmesg | tail -n 20; dmsetup status v 2>/dev/null; echo "$*"; exit 1; }

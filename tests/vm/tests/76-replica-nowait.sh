@@ -6,6 +6,7 @@
 # volume. The default spreads reads over the legs.
 # needs: kernel:6.12 module:semantos_testdev module:dm-semantos-replica module:dm-delay program:build/tests/vm/nowaitread
 # needs: program:build/tests/vm/loadgen program:dmsetup
+# required: 6.12
 # timeout: 60
 
 fail() { dmsetup status v; echo "$*"; exit 1; }

@@ -7,6 +7,7 @@
 # older than what was durable before the image and no newer than what was issued after it, also after the legs were
 # made equal, which they must be then. The dropping is done by the test disk, not by cutting a machine's power.
 # needs: kernel:6.12 module:semantos_testdev module:dm-semantos-replica program:build/tests/vm/verifyio program:dmsetup
+# required: 6.12
 # timeout: 240
 
 points=$(sed -n 's/.*semantos\.crash_points=\([0-9]*\).*/\1/p' /proc/cmdline)

@@ -6,6 +6,7 @@
 # given up, and a leg that is missing has to be admitted.
 # needs: kernel:6.12 program:build/semantosctl program:build/tests/vm/verifyio program:dmsetup module:dm-semantos-replica
 # needs: module:loop
+# required: 6.12
 # timeout: 90
 
 fail() { dmesg | tail -n 8; dmsetup status; cat /tmp/said; echo "$*"; exit 1; }

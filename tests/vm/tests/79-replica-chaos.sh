@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Three legs under verified I/O, and everything at once: failing reads, writes and flushes, legs put out and brought back,
-# short hangs, suspends with and without flushing, tables loaded anew. At the end all legs catch up and are equal, and
-# every block is what was acknowledged. The events follow from a seed, which is printed.
+# short hangs, suspends with and without flushing, tables loaded anew, the new ones hedging reads. At the end all legs
+# catch up and are equal, and every block is what was acknowledged. The events follow from a seed, which is printed.
 # needs: kernel:6.12 module:semantos_testdev module:dm-semantos-replica program:build/tests/vm/verifyio program:dmsetup
+# required: 6.12
 # timeout: 180
 
 seed=$(sed -n 's/.*semantos\.seed=\([0-9]*\).*/\1/p' /proc/cmdline)
@@ -16,7 +17,7 @@ param=/sys/module/semantos_testdev/parameters
 mb=5
 length=$(((mb - 1) * 2048))
 spec="fixed:fast_us=40,write_us=40,mb=$mb,cache=1"
-table="0 $length semantos 1 3 /dev/semtest0 0 /dev/semtest1 0 /dev/semtest2 0 2 region_sectors 64"
+table="0 $length semantos 1 3 /dev/semtest0 0 /dev/semtest1 0 /dev/semtest2 0 4 region_sectors 64 hedge_us 1000"
 rng=$seed
 draw() { rng=$(((rng * 1103515245 + 12345) % 2147483648)); n=$((rng / 65536 % $1)); } # n: 0 to $1 - 1
 equal() {

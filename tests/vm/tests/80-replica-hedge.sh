@@ -6,6 +6,7 @@
 # removed waits for it. Errors of one leg, and of both tries, end as without hedging. A volume without the option asks
 # nobody twice.
 # needs: kernel:6.12 module:semantos_testdev module:dm-semantos-replica program:build/tests/vm/verifyio program:dmsetup
+# required: 6.12
 # timeout: 120
 
 fail() { dmesg | tail -n 20; dmsetup status v 2>/dev/null; cat $param/state; echo "$*"; exit 1; }

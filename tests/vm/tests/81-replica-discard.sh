@@ -5,6 +5,7 @@
 # to all legs.
 # The shell would run its own blkdiscard, which cannot zero: hence the path.
 # needs: kernel:6.12 module:dm-semantos-replica module:loop program:blkdiscard program:dmsetup
+# required: 6.12
 # timeout: 30
 
 fail() { cat /tmp/said; dmsetup status v; echo "$*"; exit 1; }

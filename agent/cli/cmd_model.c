@@ -121,7 +121,7 @@ static void model_print(const struct model *model)
 
 static int show(int argc, char **argv)
 {
-	struct ctl ctl = { .command = "model show", .usage = show_usage };
+	struct ctl ctl = { .command = "model show", .offline = true, .usage = show_usage };
 	struct model *model = NULL;
 	int code = ctl_parse(&ctl, argc, argv, NULL, NULL, NULL, 1, 1);
 
@@ -198,7 +198,7 @@ static bool has_ending(const char *path, const char *ending)
 
 static int import(int argc, char **argv)
 {
-	struct ctl ctl = { .command = "model import", .usage = import_usage };
+	struct ctl ctl = { .command = "model import", .offline = true, .usage = import_usage };
 	struct import_command command = { .options = { .decision_threshold = NAN } };
 	struct model_error error = { "" };
 	struct model *model = NULL;

@@ -222,6 +222,7 @@ int cmd_probe(int argc, char **argv)
 		{ "policy-path", required_argument, NULL, OPT_POLICY_PATH }, { 0 } };
 	struct ctl ctl = {
 		.command = "probe",
+		.offline = true,
 		.usage =
 			"Usage: semantosctl probe\n\n"
 			"Show what this machine can do for each policy, without the agent and "

@@ -76,7 +76,7 @@ static int report(const struct ctl *ctl, const char *capture, const struct model
 
 int cmd_replay(int argc, char **argv)
 {
-	struct ctl ctl = { .command = "replay", .usage = usage };
+	struct ctl ctl = { .command = "replay", .offline = true, .usage = usage };
 	struct replay_command command = { .margin = 0.05 };
 	struct learn_result result;
 	struct capture capture = { 0 };

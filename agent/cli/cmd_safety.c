@@ -268,6 +268,7 @@ static int print_history(const struct ctl *ctl, const struct history *h)
 int cmd_history(int argc, char **argv)
 {
 	struct ctl ctl = { .command = "history",
+		.offline = true,
 		.usage = "Usage: semantosctl history\n\n"
 			 "List every change of settings and policies, ejection and quarantine "
 			 "the journal still holds, "
@@ -374,6 +375,7 @@ static int explain_json(const char *dir, uint64_t id, const char *text)
 int cmd_explain(int argc, char **argv)
 {
 	struct ctl ctl = { .command = "explain",
+		.offline = true,
 		.usage = "Usage: semantosctl explain ID\n\n"
 			 "Say what a change did, on what evidence, what came of it, and how to "
 			 "undo it.\n\n" DIR_HELP };
@@ -394,6 +396,7 @@ int cmd_explain(int argc, char **argv)
 int cmd_audit(int argc, char **argv)
 {
 	struct ctl ctl = { .command = "audit",
+		.offline = true,
 		.usage = "Usage: semantosctl audit\n\n"
 			 "Check the whole journal and its chain, and compare what is in force with "
 			 "the "
@@ -433,6 +436,7 @@ static void options_of(const struct place *place, struct safety_options *options
 int cmd_recover(int argc, char **argv)
 {
 	struct ctl ctl = { .command = "recover",
+		.offline = true,
 		.usage = "Usage: semantosctl recover [--force]\n\n"
 			 "Undo what an agent that is gone left in force. Does nothing while one "
 			 "runs.\n\n"

@@ -225,7 +225,7 @@ static int report(const struct ctl *ctl, const struct train_command *command, co
 
 int cmd_train(int argc, char **argv)
 {
-	struct ctl ctl = { .command = "train", .usage = usage };
+	struct ctl ctl = { .command = "train", .offline = true, .usage = usage };
 	struct train_command command = {
 		.recipe = {
 			.encoder = "linnos-digits",

@@ -424,7 +424,7 @@ int cmd_volume(int argc, char **argv)
 		{ "hedge-us", required_argument, NULL, OPT_HEDGE },
 		{ "degraded", no_argument, NULL, OPT_DEGRADED },
 		{ "rebuild", required_argument, NULL, OPT_REBUILD }, { 0 } };
-	struct ctl ctl = { .command = "volume", .usage = usage };
+	struct ctl ctl = { .command = "volume", .offline = true, .usage = usage };
 	struct volume_options o = { 0 };
 	char why[400];
 	const char *verb, *name;

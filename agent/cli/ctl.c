@@ -29,11 +29,10 @@ static const struct option common[] = {
 };
 #define N_COMMON (sizeof(common) / sizeof(common[0]))
 
-static const char common_help[] =
-	"  -j, --json           print one JSON object instead of text\n"
-	"      --socket PATH    the agent's socket (" API_SOCKET_PATH ")\n"
-	"      --timeout S      wait at most so long for an answer (10)\n"
-	"  -h, --help           show this\n";
+static const char json_help[] = "  -j, --json           print one JSON object instead of text\n";
+static const char agent_help[] = "      --socket PATH    the agent's socket (" API_SOCKET_PATH ")\n"
+				 "      --timeout S      wait at most so long for an answer (10)\n";
+static const char help_help[] = "  -h, --help           show this\n";
 
 bool ctl_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
@@ -80,7 +79,8 @@ int ctl_parse(struct ctl *ctl, int argc, char **argv, const struct option *extra
 			ctl->json = true;
 			break;
 		case OPT_HELP:
-			printf("%s%s", ctl->usage, common_help);
+			printf("%s%s%s%s", ctl->usage, json_help, ctl->offline ? "" : agent_help,
+				help_help);
 			return EXIT_CODE_OK;
 		case OPT_SOCKET:
 			ctl->socket = optarg;

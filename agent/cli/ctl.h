@@ -24,6 +24,7 @@ struct ctl {
 	const char *socket;
 	uint32_t timeout_ms;
 	bool json;
+	bool offline; /* never asks the agent: help leaves out what only matters then */
 };
 
 /* One option of the command's own; value is NULL for an option without one. False = refused (the text says why). */

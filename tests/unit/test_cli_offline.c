@@ -354,6 +354,7 @@ static void help(void **state)
 	for (size_t i = 0; i < sizeof(line) / sizeof(line[0]); i++) {
 		assert_int_equal(run(line[i]), EXIT_CODE_OK);
 		assert_non_null(strstr(out, "Usage: semantosctl"));
+		assert_null(strstr(out, "--socket")); /* nobody is asked */
 		assert_string_equal(err, "");
 	}
 }

@@ -108,14 +108,15 @@ static int done(const struct ctl *ctl, const char *text)
 	return EXIT_CODE_OK;
 }
 
-static void when(const struct record_stamp *stamp, char *out, size_t size)
+/* For people by their own clock, for programs in UTC. */
+static void when(const struct record_stamp *stamp, bool utc, char *out, size_t size)
 {
 	time_t seconds = (time_t)(stamp->real_ns / 1000000000ULL);
 	struct tm tm;
 
 	out[0] = '\0';
-	if (localtime_r(&seconds, &tm))
-		strftime(out, size, "%F %T", &tm);
+	if (utc ? gmtime_r(&seconds, &tm) : localtime_r(&seconds, &tm))
+		strftime(out, size, utc ? "%FT%TZ" : "%F %T", &tm);
 }
 
 /* One row of history: what, whose, how it stands, in words. */
@@ -124,7 +125,7 @@ struct row {
 	unsigned long long id; /* of a change, 0 = no change */
 	char state[RECORD_OWNER_MAX];
 	char owner[RECORD_OWNER_MAX];
-	char text[2 * RECORD_TEXT_MAX + 4];
+	char text[2 * RECORD_TEXT_MAX + 96];
 };
 
 struct history {
@@ -201,8 +202,9 @@ static int take(void *ctx, const struct record *record)
 			return -ENOMEM;
 		strcpy(row->state, "ejected");
 		strcpy(row->owner, record->exit.policy);
-		snprintf(row->text, sizeof(row->text), "%.63s%s: %s", record->exit.kind,
-			record->exit.environment ? " (not its fault)" : "", record->exit.reason);
+		snprintf(row->text, sizeof(row->text), "%.63s%s: %s%s%s", record->exit.kind,
+			record->exit.environment ? " (not its fault)" : "", record->exit.reason,
+			record->exit.evidence[0] ? "; " : "", record->exit.evidence);
 		return 0;
 	case RECORD_QUARANTINE:
 		row = new_row(h, record);
@@ -240,7 +242,7 @@ static int print_history(const struct ctl *ctl, const struct history *h)
 	for (size_t i = 0; i < h->n; i++) {
 		const struct row *row = &h->row[i];
 
-		when(&row->stamp, time_text, sizeof(time_text));
+		when(&row->stamp, ctl->json, time_text, sizeof(time_text));
 		snprintf(id, sizeof(id), "%llu", row->id);
 		if (ctl->json) {
 			json_array_append_new(

@@ -22,6 +22,7 @@ enum {
 	OPT_PREDICTS,
 	OPT_EPOCHS,
 	OPT_BATCH,
+	OPT_OPTIMISER,
 	OPT_RATE,
 	OPT_SLOW_WEIGHT,
 	OPT_SEED,
@@ -50,7 +51,8 @@ static const char usage[] =
 	"      --predicts WHAT     class, or latency: one output that foresees it (class)\n"
 	"      --epochs N          passes over the rows (20)\n"
 	"      --batch N           rows per step (128)\n"
-	"      --learning-rate X   of Adam (0.001)\n"
+	"      --optimiser NAME    adam, or sgd: with momentum 0.9 (adam)\n"
+	"      --learning-rate X   of it (0.001)\n"
 	"      --slow-weight X     a slow read called fast costs so much more (5)\n"
 	"      --seed N            the same seed and rows give the same model (1)\n"
 	"      --margin X          signal needs an AUC above 0.5 + X with 95 % confidence (0.05)\n"
@@ -66,6 +68,7 @@ static const struct option options[] = {
 	{ "predicts", required_argument, NULL, OPT_PREDICTS },
 	{ "epochs", required_argument, NULL, OPT_EPOCHS },
 	{ "batch", required_argument, NULL, OPT_BATCH },
+	{ "optimiser", required_argument, NULL, OPT_OPTIMISER },
 	{ "learning-rate", required_argument, NULL, OPT_RATE },
 	{ "slow-weight", required_argument, NULL, OPT_SLOW_WEIGHT },
 	{ "seed", required_argument, NULL, OPT_SEED },
@@ -168,6 +171,15 @@ static bool train_option(void *ctx, int id, const char *value, char *why, size_t
 			value, 1, 10000, &recipe->train.epochs, why, why_len, "epochs");
 	case OPT_BATCH:
 		return number_option(value, 1, 4096, &recipe->train.batch, why, why_len, "batch");
+	case OPT_OPTIMISER:
+		if (strcmp(value, "adam") == 0) {
+			recipe->train.optimiser = TRAIN_ADAM;
+			return true;
+		}
+		recipe->train.optimiser = TRAIN_SGD;
+		recipe->train.momentum = 0.9f;
+		snprintf(why, why_len, "--optimiser takes adam or sgd, not %.40s", value);
+		return strcmp(value, "sgd") == 0;
 	case OPT_RATE:
 		if (!real_option(value, 1e-7, 10, &real, why, why_len, "learning-rate"))
 			return false;

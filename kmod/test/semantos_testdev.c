@@ -10,13 +10,16 @@
  *   iid     every read is slow with probability slow_ppm / 10^6, whatever happened before
  *   fixed   every read takes fast_us
  *   trace   file=PATH: as long as the reads recorded there (testdev_trace.h), times stretch (1); writes take write_us
- * Reads wait on their own, so latency does not depend on depth. Writes take fast_us, or write_us where it is given.
+ * Requests wait on their own, so latency does not depend on depth; with channels=N only N are served at a time, the rest
+ * wait in turn, and writes are slow in slow periods, too. Writes take fast_us, or write_us where it is given; kib_ns is
+ * added for each KiB.
  * The time is fast_us or slow_us times a uniform factor of 1 +- jitter_pct / 100, kept by an hrtimer.
  *
  * devices=SPEC[;SPEC...], one disk /dev/semtestN each. SPEC is MODEL[:key=value...], separated by commas:
  *   fast_us (100) slow_us (2000) fast_ms (400) slow_ms (100) jitter_pct (10) write_us (fast_us) mb (64: size)
  *   slow_ppm (slow_ms / (fast_ms + slow_ms): the share of time; a closed loop issues less while it is slow)
- *   backed (0: reads give zeros, writes vanish; 1: memory of its own) depth (128) queues (1) seed
+ *   backed (0: reads give zeros, writes vanish; 1: memory of its own; 2: of its first MiB, beyond it nothing is touched)
+ *   channels (0: any number, else up to 16) kib_ns (0) depth (128) queues (1) seed
  *   store (0: memory goes with the disk; 1 to 63: that memory stays, and the next disk that names it has the contents)
  *   cache (0; 1: a volatile write cache; what was not flushed can be lost: testdev_store.h)
  *   read_errors write_errors flush_errors (0: so many of the next ones fail, without touching memory)
@@ -24,9 +27,11 @@
  * seed=N: the periods and draws of disk i depend only on its SPEC and on its seed (default N + i).
  * In /sys/module/semantos_testdev/parameters, while it is loaded: write add (SPEC; takes the lowest free number, so a
  * dev_t is reused), remove (N, also under I/O: what is in flight ends, what is held fails, and so does the rest), change
- * (N:key=value,...: at once), cut (N:KEEP_PPM: remove, and its cache loses power), image (SEED:KEEP_PPM:FROM=TO,...: what
- * a loss of power at this instant would leave of the stores FROM, into the stores TO); read state (one line a disk:
- * name, model, reads, slow reads, periods, in a slow one now, requests held).
+ * (N:key=value,...: at once), restart (SEED[:FROM_MS]: the processes of all disks begin anew at this instant, disk i
+ * with SEED + i, recordings FROM_MS into them; for when nothing is in flight), cut (N:KEEP_PPM: remove, and its cache
+ * loses power), image (SEED:KEEP_PPM:FROM=TO,...: what a loss of power at this instant would leave of the stores FROM,
+ * into the stores TO); read state (one line a disk: name, model, reads, slow reads, periods, in a slow one now, requests
+ * held).
  *
  * Must never be loaded where it matters. Locking: `disks_lock` orders add, remove and change; a disk's `lock` guards
  * its process and counters, taken with interrupts off.
@@ -75,6 +80,8 @@ static struct platform_device *parent;
 static int major;
 static bool ready; /* disks may come and go: between init and exit */
 
+#include "testdev_peek.h"
+
 /* ---- the disk ---- */
 
 static enum hrtimer_restart expired(struct hrtimer *timer)
@@ -102,8 +109,11 @@ static void transfer(struct disk *d, struct request *rq)
 	}
 	rq_for_each_segment(bv, rq, iter)
 	{
-		void *page = bvec_kmap_local(&bv);
+		void *page;
 
+		if (store && at + bv.bv_len > store->bytes)
+			break;
+		page = bvec_kmap_local(&bv);
 		if (rq_data_dir(rq) == READ) {
 			if (store)
 				memcpy(page, store->data + at, bv.bv_len);
@@ -145,8 +155,8 @@ static void serve(struct disk *d, struct request *rq)
 	u64 ns;
 
 	spin_lock_irqsave(&d->lock, flags);
-	ns = req_op(rq) == REQ_OP_READ ? process_read_ns(&d->process, ktime_get_ns())
-				       : d->process.spec.write_us * (u64)NSEC_PER_USEC;
+	ns = process_request_ns(
+		&d->process, ktime_get_ns(), blk_rq_bytes(rq), req_op(rq) != REQ_OP_READ);
 	command->status = fails(&d->process.spec, rq) ? BLK_STS_IOERR : BLK_STS_OK;
 	spin_unlock_irqrestore(&d->lock, flags);
 	if (command->status == BLK_STS_OK)
@@ -300,7 +310,8 @@ static int disk_add(const struct spec *spec, int index)
 		d->process.trace = d->trace;
 	}
 	if (spec->backed) {
-		struct store *store = store_get(spec->store, (size_t)spec->mb << 20);
+		struct store *store = store_get(
+			spec->store, spec->backed == 2 ? 1 << 20 : (size_t)spec->mb << 20);
 
 		err = PTR_ERR_OR_ZERO(store);
 		if (err)
@@ -334,7 +345,7 @@ static int disk_add(const struct spec *spec, int index)
 	err = device_add_disk(&parent->dev, gd, NULL);
 	if (err)
 		goto out_free;
-	disks[index] = d;
+	disk_show(index, d);
 	return 0;
 out_free:
 	disk_free(d);
@@ -346,7 +357,7 @@ static void disk_remove(int index)
 {
 	struct disk *d = disks[index];
 
-	disks[index] = NULL;
+	disk_show(index, NULL);
 	spin_lock_irq(&d->lock);
 	d->gone = true;
 	spin_unlock_irq(&d->lock);
@@ -420,6 +431,32 @@ static int change_one(char *words)
 	return 0;
 }
 
+/* SEED[:FROM_MS] */
+static int restart_all(char *words)
+{
+	u32 first, from_ms = 0, i;
+	u64 now, from_ns;
+
+	if (sscanf(words, "%u:%u", &first, &from_ms) < 1)
+		return -EINVAL;
+	spin_lock_irq(&peek_lock);
+	now = ktime_get_ns();
+	for (i = 0; i < MAX_DISKS; i++) {
+		struct disk *d = disks[i];
+
+		if (!d)
+			continue;
+		spin_lock(&d->lock);
+		d->process.spec.seed = first + i;
+		from_ns = from_ms * (u64)NSEC_PER_MSEC * d->process.spec.stretch;
+		process_start(&d->process, &d->process.spec, now);
+		d->process.start_ns -= from_ns; /* only differences to it count */
+		spin_unlock(&d->lock);
+	}
+	spin_unlock_irq(&peek_lock);
+	return 0;
+}
+
 /* N:KEEP_PPM */
 static int cut_one(char *words)
 {
@@ -489,6 +526,11 @@ static int set_change(const char *val, const struct kernel_param *kp)
 	return with_words(val, change_one);
 }
 
+static int set_restart(const char *val, const struct kernel_param *kp)
+{
+	return with_words(val, restart_all);
+}
+
 static int set_cut(const char *val, const struct kernel_param *kp)
 {
 	return with_words(val, cut_one);
@@ -523,11 +565,13 @@ static int get_state(char *buffer, const struct kernel_param *kp)
 static const struct kernel_param_ops add_ops = { .set = set_add },
 				     remove_ops = { .set = set_remove },
 				     change_ops = { .set = set_change },
+				     restart_ops = { .set = set_restart },
 				     cut_ops = { .set = set_cut }, image_ops = { .set = set_image },
 				     state_ops = { .get = get_state };
 module_param_cb(add, &add_ops, NULL, 0200);
 module_param_cb(remove, &remove_ops, NULL, 0200);
 module_param_cb(change, &change_ops, NULL, 0200);
+module_param_cb(restart, &restart_ops, NULL, 0200);
 module_param_cb(cut, &cut_ops, NULL, 0200);
 module_param_cb(image, &image_ops, NULL, 0200);
 module_param_cb(state, &state_ops, NULL, 0444);
@@ -564,6 +608,7 @@ static int __init testdev_init(void)
 	mutex_lock(&disks_lock);
 	for (err = 0; !err && (word = strsep(&rest, ";")) != NULL;)
 		err = *word ? add_one(word) : 0;
+	err = err ?: peek_init();
 	ready = !err;
 	mutex_unlock(&disks_lock);
 	kfree(copy);

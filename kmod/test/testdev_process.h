@@ -9,6 +9,7 @@
 #define SEMANTOS_TESTDEV_PROCESS_H
 
 #include <linux/log2.h>
+#include <linux/string.h>
 #include <linux/time64.h>
 #include <linux/types.h>
 #include "testdev_trace.h"
@@ -24,8 +25,12 @@ struct spec {
 	u32 hang; /* held: 1 reads, 2 writes and flushes, 3 both */
 	u32 read_errors, write_errors, flush_errors; /* so many still fail */
 	u32 stretch; /* a trace's times are multiplied by it */
+	u32 channels; /* requests served at a time, the rest wait in turn; 0 = any number */
+	u32 kib_ns; /* added for each KiB */
 	char file[128]; /* of a trace */
 };
+
+#define MAX_CHANNELS 16
 
 struct process {
 	struct spec spec;
@@ -35,6 +40,7 @@ struct process {
 	u64 period_end_ns;
 	bool slow;
 	u64 reads, slow_reads, periods;
+	u64 free_ns[MAX_CHANNELS]; /* when each channel is done with what it was given */
 };
 
 /* splitmix64 (Steele, Lea and Flood, OOPSLA'14): any seed will do, also neighbours. */
@@ -65,35 +71,75 @@ static inline u64 period_ns(struct process *p)
 		&p->period_rng, (p->slow ? p->spec.slow_ms : p->spec.fast_ms) * (u64)NSEC_PER_MSEC);
 }
 
-/* How long a read issued at `now` takes, in ns. `now` may not run backwards. */
-static inline u64 process_read_ns(struct process *p, u64 now)
+/* Is the disk in a slow period at `now`, which may not run backwards? */
+static inline bool process_slow(struct process *p, u64 now)
+{
+	/* Every period is drawn, also those without I/O: 2 ms is the least mean, so this ends soon. */
+	while (p->spec.model == MEMORY && now >= p->period_end_ns) {
+		p->slow = !p->slow;
+		p->periods++;
+		p->period_end_ns += period_ns(p) + 1;
+	}
+	return p->slow;
+}
+
+static inline u64 jittered(struct process *p, u64 ns)
+{
+	u64 spread = ns * p->spec.jitter_pct / 100;
+
+	return ns - spread + (2 * spread * (draw(&p->draw_rng) >> 16) >> 16);
+}
+
+/* How long a read of `bytes` takes in ns that is begun at `now`. `now` may not run backwards. */
+static inline u64 process_read_ns(struct process *p, u64 now, u32 bytes)
 {
 	const struct spec *s = &p->spec;
-	bool slow = false;
-	u64 ns, spread;
+	u64 wire_ns = (u64)bytes * s->kib_ns >> 10;
+	bool slow;
 
-	if (s->model == MEMORY) {
-		/* Every period is drawn, also those without I/O: 2 ms is the least mean, so this ends soon. */
-		while (now >= p->period_end_ns) {
-			p->slow = !p->slow;
-			p->periods++;
-			p->period_end_ns += period_ns(p) + 1;
-		}
-		slow = p->slow;
-	} else if (s->model == IID) {
-		slow = (u64)draw(&p->draw_rng) * 1000000 >> 32 < s->slow_ppm;
-	}
 	if (s->model == TRACE) {
 		u64 at_us = div_u64(now - p->start_ns, NSEC_PER_USEC * s->stretch);
 
-		return trace_latency_us(p->trace, p->reads++, at_us) * (u64)NSEC_PER_USEC *
-		       s->stretch;
+		return wire_ns + trace_latency_us(p->trace, p->reads++, at_us) *
+					 (u64)NSEC_PER_USEC * s->stretch;
 	}
+	slow = s->model == IID ? (u64)draw(&p->draw_rng) * 1000000 >> 32 < s->slow_ppm
+			       : process_slow(p, now);
 	p->reads++;
 	p->slow_reads += slow;
-	ns = (slow ? s->slow_us : s->fast_us) * (u64)NSEC_PER_USEC;
-	spread = ns * s->jitter_pct / 100;
-	return ns - spread + (2 * spread * (draw(&p->draw_rng) >> 16) >> 16);
+	if (slow)
+		wire_ns = div_u64(wire_ns * s->slow_us, s->fast_us);
+	return jittered(p, (slow ? s->slow_us : s->fast_us) * (u64)NSEC_PER_USEC) + wire_ns;
+}
+
+/* The same of a write. One that has to wait for a channel is as much slower in slow periods as a read is. */
+static inline u64 process_write_ns(struct process *p, u64 now, u32 bytes)
+{
+	const struct spec *s = &p->spec;
+	u64 ns = s->write_us * (u64)NSEC_PER_USEC + ((u64)bytes * s->kib_ns >> 10);
+
+	if (!s->channels)
+		return ns;
+	if (process_slow(p, now))
+		ns = div_u64(ns * s->slow_us, s->fast_us);
+	return jittered(p, ns);
+}
+
+/* How long it takes until a request is answered that arrives at `now`: it waits for a channel, then is served. */
+static inline u64 process_request_ns(struct process *p, u64 now, u32 bytes, bool write)
+{
+	u64 begin = now, ns;
+	u32 first = 0, i;
+
+	for (i = 1; i < p->spec.channels; i++)
+		if (p->free_ns[i] < p->free_ns[first])
+			first = i;
+	if (p->spec.channels && p->free_ns[first] > now)
+		begin = p->free_ns[first];
+	ns = begin - now +
+	     (write ? process_write_ns(p, begin, bytes) : process_read_ns(p, begin, bytes));
+	p->free_ns[first] = now + ns;
+	return ns;
 }
 
 /* Begin in a fast period at `now`. */
@@ -103,6 +149,9 @@ static inline void process_start(struct process *p, const struct spec *spec, u64
 	p->start_ns = now;
 	p->period_rng = (u64)spec->seed << 32;
 	p->draw_rng = ~p->period_rng;
+	p->slow = false;
+	p->reads = p->slow_reads = p->periods = 0;
+	memset(p->free_ns, 0, sizeof(p->free_ns));
 	p->period_end_ns = now + period_ns(p);
 }
 

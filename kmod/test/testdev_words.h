@@ -20,10 +20,11 @@ static int parse_pairs(struct spec *s, char *pairs)
 		{ "fast_ms", &s->fast_ms, 2, 3600000 }, { "slow_ms", &s->slow_ms, 2, 3600000 },
 		{ "slow_ppm", &s->slow_ppm, 0, 1000000 }, { "jitter_pct", &s->jitter_pct, 0, 100 },
 		{ "write_us", &s->write_us, 1, 5000000 }, { "mb", &s->mb, 1, 4096 },
-		{ "backed", &s->backed, 0, 1 }, { "depth", &s->depth, 1, 1024 },
+		{ "backed", &s->backed, 0, 2 }, { "depth", &s->depth, 1, 1024 },
 		{ "queues", &s->queues, 1, 64 }, { "seed", &s->seed, 0, U32_MAX },
 		{ "cache", &s->cache, 0, 1 }, { "store", &s->store, 0, 63 },
 		{ "hang", &s->hang, 0, 3 }, { "stretch", &s->stretch, 1, 1000 },
+		{ "channels", &s->channels, 0, MAX_CHANNELS }, { "kib_ns", &s->kib_ns, 0, 1000000 },
 		{ "read_errors", &s->read_errors, 0, U32_MAX },
 		{ "write_errors", &s->write_errors, 0, U32_MAX },
 		{ "flush_errors", &s->flush_errors, 0, U32_MAX } };

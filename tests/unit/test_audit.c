@@ -91,7 +91,9 @@ static void test_nothing_yet(void **state)
 
 static void test_all(void **state)
 {
-	struct exit_record exit = { .policy = "linnos", .kind = "slo", .reason = "p99 rose" };
+	struct exit_record exit = {
+		.policy = "linnos", .kind = "slo", .reason = "p99 rose", .evidence = "33 ms"
+	};
 	struct safety_error error;
 	uint64_t id, never;
 	struct safety *s;
@@ -113,6 +115,7 @@ static void test_all(void **state)
 	assert_int_equal(run(cmd_history, NULL, NULL), EXIT_CODE_OK);
 	has("applied");
 	has("ejected");
+	has("slo: p99 rose; 33 ms");
 	has("quarantined");
 	has("tuner: sysctl:vm.swappiness 060 -> 10, because a test asks for it");
 	assert_int_equal(run(cmd_audit, NULL, NULL), EXIT_CODE_OK);
@@ -146,6 +149,7 @@ static void test_all(void **state)
 	assert_int_equal(run(cmd_history, "--json", NULL), EXIT_CODE_OK);
 	json = json_loads(said, 0, NULL);
 	assert_non_null(json);
+	has("Z\",\"id\":");
 	/* two changes, three ejections, a quarantine and its end */
 	assert_int_equal(json_array_size(json_object_get(json, "history")), 7);
 	json_decref(json);

@@ -171,6 +171,23 @@ static json_t *parsed(void)
 	return object;
 }
 
+static bool same_bytes(const char *a, const char *b)
+{
+	char path[160], bytes[2][65536];
+	size_t n[2];
+
+	for (int i = 0; i < 2; i++) {
+		FILE *file;
+
+		snprintf(path, sizeof(path), "%s/%s", root, i ? b : a);
+		file = fopen(path, "r");
+		assert_non_null(file);
+		n[i] = fread(bytes[i], 1, sizeof(bytes[i]), file);
+		fclose(file);
+	}
+	return n[0] == n[1] && memcmp(bytes[0], bytes[1], n[0]) == 0;
+}
+
 static void train_then_replay(void **state)
 {
 	json_t *object, *heldout;
@@ -189,6 +206,15 @@ static void train_then_replay(void **state)
 	assert_true(json_real_value(json_object_get(heldout, "auc")) > 0.8);
 	assert_true(json_real_value(json_object_get(heldout, "pending_auc")) < 0.8);
 	assert_string_equal(json_string_value(json_object_get(object, "encoder")), "latency-ages");
+	json_decref(object);
+
+	/* the other optimiser makes another model of the same reads, and a good one too */
+	assert_int_equal(
+		run("train disk.capture" QUICK "--optimiser sgd -o sgd.safetensors --json"),
+		EXIT_CODE_OK);
+	assert_false(same_bytes("sgd.safetensors", "disk.safetensors"));
+	object = parsed();
+	assert_true(json_is_true(json_object_get(object, "signal")));
 	json_decref(object);
 
 	assert_int_equal(run("replay disk.capture --model disk.safetensors --json"), EXIT_CODE_OK);
@@ -301,6 +327,7 @@ static void refusals(void **state)
 		{ "train disk.capture -o x --learning-rate inf", EXIT_CODE_USAGE,
 			"--learning-rate" },
 		{ "train disk.capture -o x --epochs 0", EXIT_CODE_USAGE, "--epochs" },
+		{ "train disk.capture -o x --optimiser nonsense", EXIT_CODE_USAGE, "adam or sgd" },
 		{ "train disk.capture -o x --encoder nonsense", EXIT_CODE_USAGE, "nonsense" },
 		{ "train disk.capture -o x --labeler nonsense", EXIT_CODE_USAGE, "nonsense" },
 		{ "train absent -o x", EXIT_CODE_NOT_FOUND, "absent" },

@@ -58,6 +58,8 @@ _semantosctl()
 		mapfile -t COMPREPLY < <(compgen -W "linnos-csv keras safetensors" -- "$cur"); return ;;
 	--encoder)
 		mapfile -t COMPREPLY < <(compgen -W "linnos-digits heimdall latency-ages" -- "$cur"); return ;;
+	--optimiser)
+		mapfile -t COMPREPLY < <(compgen -W "adam sgd" -- "$cur"); return ;;
 	--labeler)
 		mapfile -t COMPREPLY < <(compgen -W "inflection percentile-85" -- "$cur"); return ;;
 	--policy)
@@ -83,7 +85,7 @@ _semantosctl()
 		stats) words+=" --socket --timeout --watch --interval --count" ;;
 		capture) words+=" --socket --timeout --device --rows --duration --output" ;;
 		probe) words+=" --root --policy-path" ;;
-		train) words+=" --output --encoder --labeler --hidden --outputs --predicts --epochs --batch --learning-rate
+		train) words+=" --output --encoder --labeler --hidden --outputs --predicts --epochs --batch --optimiser --learning-rate
 			--slow-weight --seed --margin --name --device" ;;
 		replay) words+=" --model --margin --device" ;;
 		volume) words+=" --wipe --assume-equal --region-kib --nowait-reject --hedge-us --degraded --rebuild" ;;

@@ -9,7 +9,7 @@
  *
  * Usage: replay PLAN VOLUME DEVICE STRETCH ROW...    PLAN: plan.txt, of which the lines "trace VOLUME ..." count.
  *   The environment's replay_ms=N cuts each trace to N ms of original time; replay_set=NAME takes the traces of that set
- *   only, else those of all sets but "train".
+ *   only, else those of all sets but "train"; replay_mix=NAME those of that mix only.
  *   ROW: a policy of policies.bpf.c, or NAME=- for whichever policy others have attached
  * Prints NOTE lines: "run VOLUME MIX SEED SET ROW STRETCH READS EXTRA CPU" with the reads that legs did beyond one a read,
  * and the share of the machine's CPU in 1/1000; "reads VOLUME MIX SEED ROW STRETCH FIRST L:W...": of each read in turn its
@@ -297,7 +297,8 @@ static void run_trace(const struct plan *p, char **rows)
 int main(int argc, char **argv)
 {
 	char line[256], volume[32], mix[32], set[32];
-	const char *cut = getenv("replay_ms"), *only = getenv("replay_set");
+	const char *cut = getenv("replay_ms"), *only = getenv("replay_set"),
+		   *of = getenv("replay_mix");
 	uint32_t seed, ms, traces = 0;
 	FILE *file;
 
@@ -315,7 +316,7 @@ int main(int argc, char **argv)
 	expect(file, "%s cannot be opened", argv[1]);
 	while (fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "trace %31s %31s %u %u %31s", volume, mix, &seed, &ms, set) != 5 ||
-			strcmp(volume, argv[2]))
+			strcmp(volume, argv[2]) || (of && *of && strcmp(mix, of)))
 			continue;
 		if (only && *only != '-' ? strcmp(set, only) : !strcmp(set, "train"))
 			continue;

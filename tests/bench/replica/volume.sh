@@ -63,8 +63,8 @@ volumes() { # those asked for, and at hand
 report() { sed "s/^NOTE /OUT ${name:?}: /" >/dev/ttyS1; }
 
 # shellcheck disable=SC2086 # rows are words
-replay() { # volume, set (- is any but train), rows
-	replay_set=$2 build/tests/bench/replica/replay $plan "$1" /dev/mapper/v "$stretch" $3 >/tmp/replayed
+replay() { # volume, set (- is any but train), mix ('' is any), rows
+	replay_set=$2 replay_mix=$3 build/tests/bench/replica/replay $plan "$1" /dev/mapper/v "$stretch" $4 >/tmp/replayed
 	code=$?
 	[ "$2" = train ] || grep '^NOTE' /tmp/replayed | report
 	[ $code -eq 0 ] || tail -n 1 /tmp/replayed

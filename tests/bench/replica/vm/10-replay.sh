@@ -16,6 +16,6 @@ echo 2 >/proc/sys/vm/nr_hugepages
 modprobe dm-semantos-replica || fail "the module does not load"
 for volume in $(volumes); do
 	make_volume "$volume"
-	replay "$volume" - "$(echo "${replay_rows:-fewest,first,random,ewma,hedge,oracle}" | tr , ' ')" || fail "the volume $volume"
+	replay "$volume" - "" "$(echo "${replay_rows:-fewest,first,random,ewma,hedge,oracle}" | tr , ' ')" || fail "the volume $volume"
 	remove_volume
 done

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # In the lab's machine: every trace of the volumes asked for, with linnos in force: the agent learns each leg from the
-# traces of the set "train", then decides. Variants of its manifest, each with models of its own, and the controls, which
+# traces of the set "train" of the same mix, then decides. Variants of its manifest, each with models of its own, and the controls, which
 # stand in for the agent's answers.
 # clock: icount
 # needs: kernel:6.12 module:semantos_testdev module:dm-semantos-replica program:dmsetup
@@ -16,7 +16,7 @@ name=20-learned
 # shellcheck source=/dev/null # it is linted apart
 . /tests/bench/replica/volume.sh
 state=/sys/module/semantos/parameters/state
-learned=${replay_learned:-latency,inline,async,linnos-digits,heimdall,permuted,always-fast,always-slow}
+learned=${replay_learned:-latency,inline,async,permuted,always-fast,always-slow,linnos-digits,heimdall}
 
 # shellcheck disable=SC2086 # options are words
 agent() { # manifest, models, options
@@ -38,32 +38,32 @@ stop_agent() {
 
 signals() { build/semantosctl status --json 2>/dev/null | grep -o '"signal": *true' | wc -l; }
 
-# Let it see the training traces until it has a model of each leg, thrice at most.
-learn() { # volume, manifest
-	agent "$2" "$2" "--rows $((7000 / ${legs:?}))"
-	for round in 1 2 3; do
-		replay "$1" train learning=- || fail "the training traces of $1"
+# Let it see the training traces of a mix until it has a model of each leg, twice at most.
+learn() { # volume, mix, manifest
+	agent "$3" "$3-$2" "--rows $((4200 / ${legs:?}))"
+	for round in 1 2; do
+		replay "$1" train "$2" learning=- || fail "the training traces of $1"
 		n=0
-		until [ "$(grep -c '^model ' $state)" = "${legs:?}" ]; do
+		until [ "$(grep -c '^model ' $state)" = "$legs" ]; do
 			n=$((n + 1))
 			[ $n -lt 30 ] || break
 			sleep 1
 		done
 		[ $n -eq 30 ] || break
 	done
-	echo "NOTE learned $1 $2 round $round: $(grep -c '^model ' $state) models, $(signals) of $legs legs with signal" | report
-	grep -E 'semtest' /tmp/agent.err | tail -n 4 | sed "s/^/NOTE said $1 $2: /" | report
+	echo "NOTE learned $1 $2 $3 round $round: $(grep -c '^model ' $state) models, $(signals) of $legs legs with signal" | report
+	grep -E 'semtest.*learned' /tmp/agent.err | tail -n "$legs" | sed "s/^/NOTE said $1 $2 $3: /" | report
 	stop_agent
 }
 
 obeyed() { sed -n 's/^volume .* obeyed=\([0-9]*\).*/\1/p' $state; }
 
-measure() { # volume, row, manifest, models, options
-	agent "$3" "$4" "--mode enforce $5"
+measure() { # volume, mix, row, manifest, options
+	agent "$4" "$models-$2" "--mode enforce $5"
 	sleep 3 # until the models are in the module
 	before=$(obeyed)
-	replay "$1" - "$2=-" || fail "$2 on $1: $(tail -n 3 /tmp/agent.err)"
-	echo "NOTE obeyed $1 $2 $(($(obeyed) - before))" | report
+	replay "$1" - "$2" "$3=-" || fail "$3 on $1: $(tail -n 3 /tmp/agent.err)"
+	echo "NOTE obeyed $1 $2 $3 $(($(obeyed) - before))" | report
 	stop_agent
 }
 
@@ -91,27 +91,26 @@ set_key heimdall outputs 1 model
 for volume in $(volumes); do
 	make_volume "$volume"
 	rm -rf /tmp/models-*
-	trained=
-	for row in $(echo "$learned" | tr , ' '); do
-		case $volume:$row in
-		two:* | *:latency | *:inline | *:async) ;;
-		*) continue ;; # the rest on one volume only, to keep the bench short
-		esac
-		manifest=$row models=$row options=
-		case $row in
-		async) models=inline ;;
-		permuted) manifest=inline models=inline options="--control permute" ;;
-		always-fast) manifest=inline models=inline options="--control fast" ;;
-		always-slow) manifest=inline models=inline options="--control slow" ;;
-		esac
-		case " $trained " in
-		*" $models "*) ;;
-		*)
-			learn "$volume" "$models"
-			trained="$trained $models"
-			;;
-		esac
-		measure "$volume" "$row" "$manifest" "$models" "$options"
+	for mix in $(echo "${replay_mixes:-bing,cosmos,azure,mixed}" | tr , ' '); do
+		grep -q "^trace $volume $mix .* train" "${plan:?}" || continue
+		trained=
+		for row in $(echo "$learned" | tr , ' '); do
+			manifest=$row models=$row options=
+			case $row in
+			async) models=inline ;;
+			permuted) manifest=inline models=inline options="--control permute" ;;
+			always-fast) manifest=inline models=inline options="--control fast" ;;
+			always-slow) manifest=inline models=inline options="--control slow" ;;
+			esac
+			case " $trained " in
+			*" $models "*) ;;
+			*)
+				learn "$volume" "$mix" "$models"
+				trained="$trained $models"
+				;;
+			esac
+			measure "$volume" "$mix" "$row" "$manifest" "$options"
+		done
 	done
 	remove_volume
 done

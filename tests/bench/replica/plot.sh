@@ -25,9 +25,9 @@ set style histogram clustered gap 1
 set style fill solid 0.9 border -1
 set datafile missing "-"
 set yrange [0:2.5]
-set ylabel "mean read latency, fewest outstanding = 1 (emulated)"
+set ylabel "mean latency / fewest (emulated)"
 set grid ytics lc rgb "#dddddd"
-set key top right horizontal
+set key outside top center horizontal samplen 1
 set xtics rotate by -30
 plot 1 with lines dt 2 lc rgb "#888888" notitle, $plot
 END

@@ -114,9 +114,11 @@ static int gather(void)
 				c->extra[row] += (double)(r->extra - c->run[fewest][t]->extra) /
 						 r->reads / (double)c->traces;
 			}
-			if (all && rows[row].kind <= HEDGE && c->mean[row] < c->mean[c->best])
-				c->best = (int)row;
 		}
+		for (size_t row = 0; row < ROWS; row++)
+			if (rows[row].kind <= HEDGE && c->mean[row] > 0 &&
+				c->mean[row] < c->mean[c->best])
+				c->best = (int)row;
 		c->notable = c->mean[row_number("oracle")] > 0 &&
 			     c->mean[c->best] > NOTABLE * c->mean[row_number("oracle")];
 	}

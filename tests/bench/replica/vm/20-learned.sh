@@ -40,7 +40,7 @@ signals() { build/semantosctl status --json 2>/dev/null | grep -o '"signal": *tr
 
 # Let it see the training traces of a mix until it has a model of each leg, twice at most.
 learn() { # volume, mix, manifest
-	agent "$3" "$3-$2" "--rows $((4200 / ${legs:?}))"
+	agent "$3" "$3-$2" "--rows $((4500 / ${legs:?}))"
 	for round in 1 2; do
 		replay "$1" train "$2" learning=- || fail "the training traces of $1"
 		n=0
@@ -78,6 +78,11 @@ for row in latency inline async linnos-digits heimdall; do
 	ln -s /build/bpf /tmp/$row/bpf
 	set_key $row decide inline policy
 	set_key $row predicts class model
+done
+# The training traces are short: some thousand reads a leg, where a disk gives the agent many more. Hence more passes.
+for row in latency inline async; do
+	set_key $row epochs 60 learn
+	set_key $row batch 64 learn
 done
 set_key latency predicts latency model
 set_key latency outputs 1 model

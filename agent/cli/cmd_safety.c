@@ -435,6 +435,17 @@ static void options_of(const struct place *place, struct safety_options *options
 		.ignore_upgrade = place->force };
 }
 
+/*
+ * systemd runs this after the unit (ExecStopPost=) and says how it ended. A successor that did not come up takes nothing over,
+ * and what it was left would be in force with nobody to undo it.
+ */
+static bool successor_failed(void)
+{
+	const char *result = getenv("SERVICE_RESULT");
+
+	return result && strcmp(result, "success") != 0;
+}
+
 int cmd_recover(int argc, char **argv)
 {
 	struct ctl ctl = { .command = "recover",
@@ -454,6 +465,7 @@ int cmd_recover(int argc, char **argv)
 	if (code != CTL_GO_ON)
 		return code;
 	options_of(&place, &options);
+	options.ignore_upgrade |= successor_failed();
 	err = safety_recover(&options, &report, &error);
 	if (err)
 		return failed(&ctl, err, &error);

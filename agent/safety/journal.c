@@ -364,7 +364,9 @@ int journal_append(struct journal *j, struct record *record, struct safety_error
 
 	if (j->broken)
 		return fail(error, j->broken,
-			"the journal takes no more records since its disk failed");
+			"the journal takes no more records since its disk failed; mend the disk "
+			"and "
+			"restart the agent");
 	bytes = frame(j, record, j->seq + 1, j->last);
 	if (bytes == 0)
 		return fail(error, -EINVAL, "a record does not fit the journal");

@@ -187,7 +187,32 @@ static void test_forced_recovery(void **state)
 	safety_close(s, SAFETY_UPGRADE);
 	assert_int_equal(run(cmd_recover, NULL, NULL), EXIT_CODE_OK);
 	has("1 stay in force");
+	/* a service manager says that the unit ended as it should */
+	setenv("SERVICE_RESULT", "success", 1);
+	assert_int_equal(run(cmd_recover, NULL, NULL), EXIT_CODE_OK);
+	unsetenv("SERVICE_RESULT");
+	has("1 stay in force");
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "10"));
 	assert_int_equal(run(cmd_recover, "--force", NULL), EXIT_CODE_OK);
+	has("1 changes were rolled back");
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
+}
+
+/* What was left for a successor that does not start would be in force with nobody to undo it. */
+static void test_successor_that_failed(void **state)
+{
+	struct safety_error error;
+	struct safety *s;
+	uint64_t id;
+
+	(void)state;
+	f.options.clock = NULL;
+	assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "10", &id, &error), 0);
+	safety_close(s, SAFETY_UPGRADE);
+	setenv("SERVICE_RESULT", "exit-code", 1);
+	assert_int_equal(run(cmd_recover, NULL, NULL), EXIT_CODE_OK);
+	unsetenv("SERVICE_RESULT");
 	has("1 changes were rolled back");
 	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
 }
@@ -224,7 +249,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = { T(test_nothing_yet), T(test_all),
-		T(test_forced_recovery), T(test_damage) };
+		T(test_forced_recovery), T(test_successor_that_failed), T(test_damage) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

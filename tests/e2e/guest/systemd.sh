@@ -131,6 +131,23 @@ reads $swappiness "$old_swappiness" || fail "systemctl stop leaves the change in
 [[ ! -e $group || -z $(cat $group/cgroup.procs) ]] || fail "something of the unit still runs"
 pass "systemctl stop: undone before it ended, nothing is left running"
 
+# ---- an upgrade to an agent that does not start ----
+start "before the bad upgrade"
+hold "bad upgrade" $swappiness 16 sysctl:vm.swappiness=16
+timeout 60 semantosctl shutdown --upgrade >/tmp/answer 2>&1 || fail "the shutdown for an upgrade was refused"
+until_true 60 is ActiveState inactive || fail "the unit did not end for the upgrade"
+reads $swappiness 16 || fail "the upgrade lost the change"
+mkdir -p /run/systemd/system/$unit.d
+printf '[Service]\nExecStart=\nExecStart=/usr/sbin/semantos-agent --no-such-option\n' >/run/systemd/system/$unit.d/bad.conf
+systemctl daemon-reload
+timeout 60 systemctl start $unit
+until_true 20 reads $swappiness "$old_swappiness" || fail "what was left to an agent that does not start is still in force"
+is ActiveState failed || fail "the agent that does not start is $(state ActiveState)"
+rm -r /run/systemd/system/$unit.d
+systemctl daemon-reload
+systemctl reset-failed $unit
+pass "an upgrade to an agent that does not start: undone"
+
 # ---- restart for an upgrade ----
 start "before the upgrade"
 # As above: what the keeper undid because an emulated machine kept the next agent from being heard is no loss of the upgrade.

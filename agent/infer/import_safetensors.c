@@ -165,7 +165,7 @@ struct model *import_safetensors(const struct import_file *file,
 	const char *format;
 	bool ours;
 
-	if (!tensor_file_open(&tensors, file->bytes, file->n_bytes, error))
+	if (!tensor_file_open(&tensors, file->bytes, file->n_bytes, MODEL_MAX_WIDTH, error))
 		return NULL;
 	/* What torch saves has a format too, "pt": only our own word means our own file. */
 	format = json_string_value(json_object_get(tensors.metadata, "format"));

@@ -5,39 +5,11 @@
  * Names, shapes and numbers must be exactly those of the format: what is missing, left over or contradictory refuses
  * the file with one sentence. Never writes (model_save.c). Any thread.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "agent/infer/encode.h"
 #include "agent/infer/model_file.h"
-
-static const char *metadata_string(const struct tensor_file *file, const char *key)
-{
-	return json_string_value(json_object_get(file->metadata, key));
-}
-
-/* Parsed as a JSON number, so that no locale has a say. */
-static bool metadata_number(
-	const struct tensor_file *file, const char *key, float *out, struct model_error *error)
-{
-	const char *text = metadata_string(file, key);
-	json_t *value;
-	bool ok;
-
-	*out = 0;
-	if (!json_object_get(file->metadata, key))
-		return true;
-	value = text ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
-	ok = json_is_number(value) && fabs(json_number_value(value)) <= 3.4e38;
-	if (ok)
-		*out = (float)json_number_value(value);
-	else
-		model_refuse(
-			error, "The entry %s is no number in quotes; export the model again.", key);
-	json_decref(value);
-	return ok;
-}
 
 bool model_name_valid(const char *name)
 {
@@ -79,26 +51,6 @@ bool model_read_activations(struct model *model, const char *text, struct model_
 	return true;
 }
 
-static bool expect(const struct tensor_file *file, const char *name, enum tensor_type type,
-	uint32_t rows, uint32_t columns, const struct tensor **out, struct model_error *error)
-{
-	const struct tensor *tensor = tensor_find(file, name);
-
-	*out = tensor;
-	if (!tensor) {
-		model_refuse(error, "Tensor '%s' is missing; export the model again.", name);
-		return false;
-	}
-	if (tensor->type != type || tensor->n_dims != (columns ? 2 : 1) || tensor->dim[0] != rows ||
-		(columns && tensor->dim[1] != columns)) {
-		model_refuse(error,
-			"Tensor '%s' has the wrong shape or type; its layers do not fit together.",
-			name);
-		return false;
-	}
-	return true;
-}
-
 static bool read_layers(struct model *model, const struct tensor_file *file,
 	struct model_error *error, size_t *used)
 {
@@ -111,18 +63,20 @@ static bool read_layers(struct model *model, const struct tensor_file *file,
 		size_t cells = (size_t)layer->inputs * layer->outputs;
 
 		snprintf(name, sizeof(name), "layer.%u.weight", i);
-		if (!expect(file, name, TENSOR_F32, layer->outputs, layer->inputs, &tensor, error))
+		if (!tensor_expect(
+			    file, name, TENSOR_F32, layer->outputs, layer->inputs, &tensor, error))
 			return false;
 		tensor_copy_f32(tensor, layer->weight);
 		snprintf(name, sizeof(name), "layer.%u.bias", i);
-		if (!expect(file, name, TENSOR_F32, layer->outputs, 0, &tensor, error))
+		if (!tensor_expect(file, name, TENSOR_F32, layer->outputs, 0, &tensor, error))
 			return false;
 		tensor_copy_f32(tensor, layer->bias);
 		*used += 2;
 		if (!model->has_integer)
 			continue;
 		snprintf(name, sizeof(name), "layer.%u.weight_int", i);
-		if (!expect(file, name, TENSOR_I64, layer->outputs, layer->inputs, &tensor, error))
+		if (!tensor_expect(
+			    file, name, TENSOR_I64, layer->outputs, layer->inputs, &tensor, error))
 			return false;
 		model->integer[i].weight = malloc(cells * sizeof(int64_t));
 		model->integer[i].bias = malloc(layer->outputs * sizeof(int64_t));
@@ -132,7 +86,7 @@ static bool read_layers(struct model *model, const struct tensor_file *file,
 		}
 		tensor_copy_i64(tensor, model->integer[i].weight);
 		snprintf(name, sizeof(name), "layer.%u.bias_int", i);
-		if (!expect(file, name, TENSOR_I64, layer->outputs, 0, &tensor, error))
+		if (!tensor_expect(file, name, TENSOR_I64, layer->outputs, 0, &tensor, error))
 			return false;
 		tensor_copy_i64(tensor, model->integer[i].bias);
 		*used += 2;
@@ -148,8 +102,8 @@ static bool read_scaling(struct model *model, const struct tensor_file *file,
 
 	if (!tensor_find(file, "scale.mean") && !tensor_find(file, "scale.scale"))
 		return true;
-	if (!expect(file, "scale.mean", TENSOR_F32, inputs, 0, &mean, error) ||
-		!expect(file, "scale.scale", TENSOR_F32, inputs, 0, &scale, error))
+	if (!tensor_expect(file, "scale.mean", TENSOR_F32, inputs, 0, &mean, error) ||
+		!tensor_expect(file, "scale.scale", TENSOR_F32, inputs, 0, &scale, error))
 		return false;
 	model->mean = malloc(inputs * sizeof(float));
 	model->scale = malloc(inputs * sizeof(float));
@@ -169,19 +123,13 @@ static bool read_notes(
 	const char *key;
 	json_t *value;
 
+	if (!tensor_metadata_strings(file, error))
+		return false;
 	json_object_foreach(file->metadata, key, value)
 	{
-		const char *text = json_string_value(value);
-
-		if (!text) {
-			model_refuse(error,
-				"The entry '%.64s' of __metadata__ is no string; export again.",
-				key);
-			return false;
-		}
 		if (strncmp(key, "note.", 5))
 			continue;
-		if (model_note_set(model, key + 5, text)) {
+		if (model_note_set(model, key + 5, json_string_value(value))) {
 			model_refuse(error,
 				"The file carries more than %d notes, or memory ran out; remove "
 				"some.",
@@ -195,10 +143,10 @@ static bool read_notes(
 static struct model *model_from(const struct tensor_file *file, struct model_error *error)
 {
 	uint32_t widths[MODEL_MAX_LAYERS + 1], n_layers = 0;
-	const char *format = metadata_string(file, "format");
-	const char *name = metadata_string(file, "name");
-	const char *encoder_name = metadata_string(file, "encoder");
-	const char *activations = metadata_string(file, "activations");
+	const char *format = tensor_metadata(file, "format");
+	const char *name = tensor_metadata(file, "name");
+	const char *encoder_name = tensor_metadata(file, "encoder");
+	const char *activations = tensor_metadata(file, "activations");
 	const struct encoder *encoder;
 	struct model *model = NULL;
 	size_t used = 0;
@@ -237,7 +185,7 @@ static struct model *model_from(const struct tensor_file *file, struct model_err
 		model_refuse(error, "Tensor 'layer.0.weight' is missing; export the model again.");
 		return NULL;
 	}
-	/* widths[] takes each layer's own outputs: a mismatch with the next one's inputs is found by expect(). */
+	/* widths[] takes each layer's own outputs: a mismatch with the next one's inputs is found by tensor_expect(). */
 	encoder = encoder_find(encoder_name);
 	if (encoder && encoder->n_features != widths[0]) {
 		model_refuse(error,
@@ -254,22 +202,20 @@ static struct model *model_from(const struct tensor_file *file, struct model_err
 	if (!read_layers(model, file, error, &used) || !read_scaling(model, file, error, &used) ||
 		!read_notes(model, file, error))
 		goto fail;
-	if (used != file->n) {
-		model_refuse(error,
-			"The file holds %zu tensors this format does not know; export the model "
-			"again.",
-			file->n - used);
+	if (!tensor_all_used(file, used, error))
 		goto fail;
-	}
 	if (!activations) {
 		model_refuse(error, "The entry activations is missing; export the model again.");
 		goto fail;
 	}
 	if (!model_read_activations(model, activations, error) ||
-		!metadata_number(file, "decision_threshold", &model->decision_threshold, error) ||
-		!metadata_number(file, "slow_threshold_us", &model->slow_threshold_us, error) ||
-		!metadata_number(file, "latency_error_us", &model->latency_error_us, error) ||
-		!metadata_number(file, "silence_us", &model->silence_us, error))
+		!tensor_metadata_number(
+			file, "decision_threshold", &model->decision_threshold, error) ||
+		!tensor_metadata_number(
+			file, "slow_threshold_us", &model->slow_threshold_us, error) ||
+		!tensor_metadata_number(
+			file, "latency_error_us", &model->latency_error_us, error) ||
+		!tensor_metadata_number(file, "silence_us", &model->silence_us, error))
 		goto fail;
 	if (model->latency_error_us < 0 || model->silence_us < 0 ||
 		(model->latency_error_us > 0 &&
@@ -295,7 +241,7 @@ struct model *model_parse(const void *bytes, size_t n_bytes, struct model_error 
 	struct tensor_file file;
 	struct model *model;
 
-	if (!tensor_file_open(&file, bytes, n_bytes, error))
+	if (!tensor_file_open(&file, bytes, n_bytes, MODEL_MAX_WIDTH, error))
 		return NULL;
 	model = model_from(&file, error);
 	tensor_file_close(&file);

@@ -54,7 +54,7 @@ static bool get_u64(const json_t *value, uint64_t limit, uint64_t *out)
 }
 
 static bool read_tensor(struct tensor_file *file, struct tensor *tensor, const char *name,
-	const json_t *entry, uint64_t n_data, struct model_error *error)
+	const json_t *entry, uint64_t n_data, uint32_t most, struct model_error *error)
 {
 	const json_t *shape = json_object_get(entry, "shape"),
 		     *offsets = json_object_get(entry, "data_offsets");
@@ -93,11 +93,11 @@ static bool read_tensor(struct tensor_file *file, struct tensor *tensor, const c
 	for (size_t i = 0; i < tensor->n_dims; i++) {
 		uint64_t dim;
 
-		if (!get_u64(json_array_get(shape, i), MODEL_MAX_WIDTH, &dim) || dim == 0) {
+		if (!get_u64(json_array_get(shape, i), most, &dim) || dim == 0) {
 			model_refuse(error,
-				"Tensor '%.64s' has a dimension outside 1..%d; the model does not "
+				"Tensor '%.64s' has a dimension outside 1..%u; the model does not "
 				"fit this agent.",
-				name, MODEL_MAX_WIDTH);
+				name, most);
 			return false;
 		}
 		tensor->dim[i] = (uint32_t)dim;
@@ -149,8 +149,8 @@ static bool values_finite(const struct tensor *tensor, struct model_error *error
 	return true;
 }
 
-bool tensor_file_open(
-	struct tensor_file *file, const void *bytes, size_t n_bytes, struct model_error *error)
+bool tensor_file_open(struct tensor_file *file, const void *bytes, size_t n_bytes, uint32_t most,
+	struct model_error *error)
 {
 	uint64_t n_header, n_data, expected = 0;
 	json_error_t json_error;
@@ -205,7 +205,7 @@ bool tensor_file_open(
 				TENSOR_MAX);
 			goto fail;
 		}
-		if (!read_tensor(file, &file->tensor[file->n], key, value, n_data, error))
+		if (!read_tensor(file, &file->tensor[file->n], key, value, n_data, most, error))
 			goto fail;
 		file->n++;
 	}

@@ -6,10 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Where the programs are that only root has in its path. */
@@ -38,11 +40,45 @@ static int spawn(const char *const argv[], int out, pid_t *pid)
 	return err;
 }
 
-int volume_run(const char *const argv[], char *out, size_t len)
+static long left_ms(const struct timespec *until)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (until->tv_sec - now.tv_sec) * 1000 + (until->tv_nsec - now.tv_nsec) / 1000000;
+}
+
+/* Read until the other end is closed. False: the time is over. */
+static bool collect(int fd, const struct timespec *until, char *out, size_t len)
 {
 	size_t n = 0;
-	int fds[2], err, status;
-	pid_t pid;
+	bool over = false;
+
+	while (!over) {
+		struct pollfd ready = { .fd = fd, .events = POLLIN };
+		char rest[256];
+		long left = left_ms(until);
+		ssize_t got;
+
+		if (left <= 0 || poll(&ready, 1, (int)left) == 0)
+			break;
+		got = n + 1 < len ? read(fd, out + n, len - 1 - n) : read(fd, rest, sizeof(rest));
+		over = got == 0 || (got < 0 && errno != EINTR);
+		if (got > 0 && n + 1 < len)
+			n += (size_t)got;
+	}
+	while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == ' '))
+		n--;
+	out[n] = '\0';
+	return over;
+}
+
+int volume_run_for(const char *const argv[], char *out, size_t len, unsigned int wait_ms)
+{
+	struct timespec until;
+	int fds[2], err, status = 0;
+	bool over;
+	pid_t pid, gone = 0;
 
 	if (pipe2(fds, O_CLOEXEC))
 		return -errno;
@@ -53,26 +89,30 @@ int volume_run(const char *const argv[], char *out, size_t len)
 		snprintf(out, len, "%s cannot be run: %s", argv[0], strerror(err));
 		return -err;
 	}
-	for (;;) {
-		char rest[256];
-		ssize_t got = n + 1 < len ? read(fds[0], out + n, len - 1 - n)
-					  : read(fds[0], rest, sizeof(rest));
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			break;
-		if (n + 1 < len)
-			n += (size_t)got;
-	}
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += wait_ms / 1000;
+	until.tv_nsec += wait_ms % 1000 * 1000000L;
+	over = collect(fds[0], &until, out, len);
 	close(fds[0]);
-	while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == ' '))
-		n--;
-	out[n] = '\0';
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
+	/* What printed its last may take a moment to end. */
+	while (over && (gone = waitpid(pid, &status, WNOHANG)) == 0 && left_ms(&until) > 0)
+		usleep(1000);
+	if (gone < 0)
+		return -errno;
+	if (gone == 0) {
+		snprintf(out, len,
+			"%s has not answered in %u s, so a device of it may hang; it is left to go "
+			"on "
+			"as process %d",
+			argv[0], wait_ms / 1000, (int)pid);
+		return -ETIMEDOUT;
+	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
+}
+
+int volume_run(const char *const argv[], char *out, size_t len)
+{
+	return volume_run_for(argv, out, len, VOLUME_WAIT_MS);
 }
 
 static bool has_target(void)

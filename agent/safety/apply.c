@@ -72,6 +72,16 @@ static int check_mode(struct apply *a, const char *name)
 	return -EINVAL;
 }
 
+/* Both may be asked for when the one leaves the other alone. */
+static bool asked_too(const struct safety_request *rq, const char *name, const char *partner)
+{
+	for (size_t i = 0; knob_resets(name) && i < rq->n_knobs; i++) {
+		if (strcmp(rq->knob[i].name, partner) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* The knobs asked for, each followed by the one it is coupled with. */
 static int list_knobs(struct apply *a, const struct safety_request *rq)
 {
@@ -93,7 +103,7 @@ static int list_knobs(struct apply *a, const struct safety_request *rq)
 			err = safety_check_own(a->s, name, rq->knob[i].value, a->error);
 		if (!err)
 			err = add_knob(a, name, rq->knob[i].value);
-		if (!err && knob_partner(name, partner))
+		if (!err && knob_partner(name, partner) && !asked_too(rq, name, partner))
 			err = add_knob(a, partner, "");
 	}
 	return err;
@@ -254,17 +264,35 @@ static int compare(struct apply *a, size_t k)
 	return -EBUSY;
 }
 
+/* Did a knob of this change that was just written set this one anew? Then it reads what it likes, and is to be written. */
+static bool was_reset(const struct change *c, size_t k)
+{
+	char partner[RECORD_NAME_MAX];
+
+	for (size_t i = 0; i < k; i++) {
+		/* what resets another names it */
+		partner[0] = '\0';
+		if (knob_resets(c->knob[i].name))
+			knob_partner(c->knob[i].name, partner);
+		if (strcmp(partner, c->knob[k].name) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Compare and write, knob by knob. */
 static int write_knobs(struct apply *a)
 {
 	struct change *c = a->change;
 
 	for (size_t k = 0; k < c->n_knobs; k++) {
+		bool reset = was_reset(c, k);
 		int err = 0;
 
-		if (!c->knob[k].intended[0] || knob_same(c->knob[k].original, c->knob[k].intended))
+		if (!c->knob[k].intended[0] ||
+			(!reset && knob_same(c->knob[k].original, c->knob[k].intended)))
 			continue;
-		if (c->mode != CHANGE_ONCE)
+		if (c->mode != CHANGE_ONCE && !reset)
 			err = compare(a, k);
 		if (err)
 			return err;

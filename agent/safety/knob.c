@@ -208,6 +208,13 @@ bool knob_waits(const char *name)
 	return def && def->waits;
 }
 
+bool knob_resets(const char *name)
+{
+	const struct knob_def *def = knob_find(name);
+
+	return def && def->resets;
+}
+
 bool knob_process(const char *name, pid_t *pid)
 {
 	char path[RECORD_NAME_MAX];
@@ -279,12 +286,14 @@ bool knob_took(const struct knob_def *def, const char *put, const char *got)
 bool knob_partner(const char *name, char *out)
 {
 	const struct knob_def *def = knob_find(name);
+	size_t last = strlen(name);
 
 	if (!def || !def->partner)
 		return false;
-	/* of a row with a partner the name has a dot */
-	snprintf(out, RECORD_NAME_MAX, "%.*s%.64s", (int)(strrchr(name, '.') + 1 - name), name,
-		def->partner);
+	/* of a row with a partner the name has one or the other */
+	while (!strchr("./", name[last - 1]))
+		last--;
+	snprintf(out, RECORD_NAME_MAX, "%.*s%.64s", (int)last, name, def->partner);
 	return true;
 }
 

@@ -37,6 +37,7 @@ struct knob_def {
 	const char *choices; /* KNOB_CHOICE: words allowed, between spaces */
 	const char *
 		partner; /* last part of the name of the knob that a write here sets to 0, and back */
+	bool resets; /* not to 0 but to what the kernel likes, and a write to the partner leaves this one alone */
 	bool waits; /* the kernel lets the disk's requests end before it writes, and for ever if they do not */
 };
 
@@ -76,6 +77,7 @@ int knob_read(const struct knob *knob, char value[RECORD_VALUE_MAX]);
 bool knob_is_action(
 	const char *name); /* has no value: it can be written and neither read nor undone */
 bool knob_waits(const char *name); /* may hang with a disk that hangs */
+bool knob_resets(const char *name); /* its partner is to be set anew after it */
 /* Of one process? Then *pid is its number. */
 bool knob_process(const char *name, pid_t *pid);
 

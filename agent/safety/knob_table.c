@@ -38,7 +38,7 @@ static const struct knob_def table[] = {
 	{ "sysfs:block/*/queue/rq_affinity", KNOB_INT, .min = 0, .max = 2, .waits = true },
 	{ "sysfs:block/*/queue/wbt_lat_usec", KNOB_INT, .min = 0, .max = 10000000, .waits = true },
 	{ "sysfs:block/*/queue/scheduler", KNOB_CHOICE, .choices = " none mq-deadline kyber bfq ",
-		.waits = true },
+		.partner = "nr_requests", .resets = true, .waits = true },
 	{ "sysfs:kernel/mm/transparent_hugepage/enabled", KNOB_CHOICE,
 		.choices = " always madvise never " },
 	{ "sysfs:kernel/mm/transparent_hugepage/defrag", KNOB_CHOICE,

@@ -34,6 +34,24 @@ struct undo {
 		(u)->between = "; ";                                                     \
 	} while (0)
 
+/* The knob coupled with k in this change, whichever of them couples them, or k itself. */
+static size_t coupled(const struct change *change, size_t k)
+{
+	char mine[RECORD_NAME_MAX] = "", other[RECORD_NAME_MAX];
+
+	knob_partner(change->knob[k].name, mine);
+	for (size_t i = 0; i < change->n_knobs; i++) {
+		if (strcmp(change->knob[i].name, mine) == 0 ||
+			(knob_partner(change->knob[i].name, other) &&
+				strcmp(change->knob[k].name, other) == 0))
+			return i;
+	}
+	return k;
+}
+
+/* Did a write to the knob that is coupled with it set this one anew? */
+static bool was_reset(const struct undo *u, size_t k);
+
 static enum stand compare(const struct undo *u, size_t k)
 {
 	const struct change_knob *want = &u->change->knob[k];
@@ -44,9 +62,18 @@ static enum stand compare(const struct undo *u, size_t k)
 	if (want->readback[0])
 		return knob_same(live, want->readback) ? STAND_OURS : STAND_THEIRS;
 	/* stopped between writing and reading back: what the write would have led to is ours */
+	if (was_reset(u, k))
+		return STAND_OURS;
 	if (want->intended[0])
 		return knob_took(u->knob[k].def, want->intended, live) ? STAND_OURS : STAND_THEIRS;
 	return knob_same(live, "0") ? STAND_OURS : STAND_THEIRS;
+}
+
+static bool was_reset(const struct undo *u, size_t k)
+{
+	size_t by = coupled(u->change, k);
+
+	return by != k && knob_resets(u->change->knob[by].name) && compare(u, by) == STAND_OURS;
 }
 
 /* Read both and say how they stand together: one foreign value makes the pair foreign. */
@@ -55,11 +82,13 @@ static int look(struct undo *u, const size_t pair[2], size_t n, enum stand *stan
 	*stand = STAND_BACK;
 	for (size_t i = 0; i < n; i++) {
 		int err = knob_read(&u->knob[pair[i]], u->live[pair[i]]);
-		enum stand one;
 
 		if (err)
 			return err;
-		one = compare(u, pair[i]);
+	}
+	for (size_t i = 0; i < n; i++) {
+		enum stand one = compare(u, pair[i]);
+
 		*stand = one > *stand ? one : *stand;
 	}
 	return 0;
@@ -81,10 +110,32 @@ static void tell_theirs(struct undo *u, const size_t pair[2], size_t n, const ch
 	}
 }
 
-/* Of two coupled knobs the one that was in force; writing it sets the other to 0. */
+/*
+ * Of two coupled knobs the one to write. The one that was in force: it sets the other to 0, or to something. Were both 0, it
+ * is the one that may be set to 0, a ratio and no number of bytes.
+ */
 static size_t which(const struct undo *u, const size_t pair[2], size_t n)
 {
-	return n == 2 && knob_same(u->change->knob[pair[0]].original, "0") ? pair[1] : pair[0];
+	const struct change_knob *a = &u->change->knob[pair[0]], *b = &u->change->knob[pair[n - 1]];
+
+	if (knob_resets(a->name))
+		return pair[0];
+	if (knob_resets(b->name) ||
+		(n == 2 && knob_same(a->original, "0") &&
+			(!knob_same(b->original, "0") || strstr(a->name, "_bytes"))))
+		return pair[n - 1];
+	return pair[0];
+}
+
+/* The old value, and of what this sets anew the old value too. */
+static int write_back(const struct undo *u, const size_t pair[2], size_t n, size_t k)
+{
+	size_t other = pair[0] == k ? pair[n - 1] : pair[0];
+	int err = knob_write(&u->knob[k], u->change->knob[k].original);
+
+	if (!err && other != k && knob_resets(u->change->knob[k].name))
+		err = knob_write(&u->knob[other], u->change->knob[other].original);
+	return err;
 }
 
 static enum result undo_open_pair(
@@ -103,7 +154,7 @@ static enum result undo_open_pair(
 	if (!err && stand == STAND_BACK)
 		return RESULT_NOTHING;
 	if (!err)
-		err = knob_write(&u->knob[k], want->original);
+		err = write_back(u, pair, n, k);
 	if (err == -ESRCH) {
 		tell(u, "%s is gone", want->name);
 		return RESULT_GONE;
@@ -162,19 +213,6 @@ out:
 	while (n_open-- > 0)
 		knob_close(&u->knob[pair[n_open]]);
 	return result;
-}
-
-/* The knob coupled with k in this change, or k itself. */
-static size_t coupled(const struct change *change, size_t k)
-{
-	char partner[RECORD_NAME_MAX];
-
-	for (size_t i = 0; knob_partner(change->knob[k].name, partner) && i < change->n_knobs;
-		i++) {
-		if (strcmp(change->knob[i].name, partner) == 0)
-			return i;
-	}
-	return k;
 }
 
 bool change_waits(const struct change *change)

@@ -130,19 +130,48 @@ ssize_t pread(int fd, void *at, size_t n, off_t off)
 	return some(REAL(pread), fd, at, n, off);
 }
 
-/* The kernel's part: of a ratio and its bytes the one written is in force and the other reads 0. */
+#define NR_REQUESTS_FILE "sys/block/vda/queue/nr_requests"
+#define SCHEDULER_FILE "sys/block/vda/queue/scheduler"
+
+static void path_of(int fd, char path[256])
+{
+	char link[32];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, 255);
+	path[n > 0 ? n : 0] = '\0';
+}
+
+/*
+ * The kernel's part: of a ratio and its bytes the one written is in force and the other reads 0; another scheduler begins with
+ * as many requests as it likes.
+ */
 static void couple(int fd, const char *root)
 {
-	char link[32], path[256] = "";
+	char path[256];
 	long resume = nth;
 
 	nth = -1;
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (readlink(link, path, sizeof(path) - 1) > 0 && strstr(path, DIRTY_BYTES_FILE))
+	path_of(fd, path);
+	if (strstr(path, DIRTY_BYTES_FILE))
 		file_put(root, DIRTY_RATIO_FILE, "0\n");
 	else if (strstr(path, DIRTY_RATIO_FILE))
 		file_put(root, DIRTY_BYTES_FILE, "0\n");
+	else if (strstr(path, SCHEDULER_FILE))
+		file_put(root, NR_REQUESTS_FILE, "256\n");
 	nth = resume;
+}
+
+/* No bytes at all are no bound, a queue has an end, and this scheduler is not there. */
+static bool kernel_refuses(int fd, const char *text)
+{
+	char path[256];
+
+	path_of(fd, path);
+	return (strstr(path, DIRTY_BYTES_FILE) && strcmp(text, "0\n") == 0) ||
+	       (strstr(path, NR_REQUESTS_FILE) && atoi(text) > 1023) ||
+	       (strstr(path, SCHEDULER_FILE) && strcmp(text, "bfq\n") == 0);
 }
 
 static struct fake f;
@@ -163,6 +192,15 @@ ssize_t pwrite(int fd, const void *at, size_t n, off_t off)
 {
 	if (swallow && n <= RECORD_VALUE_MAX)
 		return (ssize_t)n;
+	if (n <= RECORD_VALUE_MAX) {
+		char text[RECORD_VALUE_MAX + 1] = "";
+
+		memcpy(text, at, n);
+		if (kernel_refuses(fd, text)) {
+			errno = EINVAL;
+			return -1;
+		}
+	}
 	return put_couple(fd, at, n, off);
 }
 

@@ -89,6 +89,7 @@ static const char *const names[] = { "open", "open a torn journal",
 	"keeper, agent silent but for one change", "keeper, goodbye" };
 
 static pid_t victim; /* a process whose settings are changed */
+static int victim_nice;
 
 static int note(const char *from, const char *to, struct safety_error *error)
 {
@@ -259,7 +260,9 @@ static int operate(enum operation op, struct safety_error *error)
 		return change_one(agent, "mllb", CHANGE_AUTO, name, "batch", &id, error);
 	case APPLY_NICE:
 		snprintf(name, sizeof(name), "sched:%d/nice", victim);
-		return change_one(agent, "mllb", CHANGE_AUTO, name, "5", &id, error);
+		/* another one than whoever runs this gave us */
+		return change_one(
+			agent, "mllb", CHANGE_AUTO, name, victim_nice == 5 ? "6" : "5", &id, error);
 	case APPLY_CPUS:
 		snprintf(name, sizeof(name), "sched:%d/affinity", victim);
 		return change_one(agent, "mllb", CHANGE_AUTO, name, "0", &id, error);
@@ -653,6 +656,7 @@ int main(void)
 	};
 	int failed;
 
+	victim_nice = getpriority(PRIO_PROCESS, 0);
 	victim = fork();
 	if (victim == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <cmocka.h>
+#include "agent/safety/undo.h"
 #include "tests/fault/calls.h"
 
 static void take_over(void)
@@ -123,6 +124,168 @@ static void a_disk_that_does_not_sync(void **state)
 		/* whether the record that could not be cut off is there, recovery reads a whole journal */
 		safety_leave(agent);
 		check_recovered(1);
+	}
+}
+
+/* ---- settings that belong together ---- */
+
+#define SCHEDULER "sysfs:block/vda/queue/scheduler"
+#define NR_REQUESTS "sysfs:block/vda/queue/nr_requests"
+
+static void open_with_queue(const char *scheduler, const char *requests)
+{
+	struct safety_error error;
+
+	safety_close(agent, SAFETY_STOP);
+	file_put(f.root, SCHEDULER_FILE, scheduler);
+	file_put(f.root, NR_REQUESTS_FILE, requests);
+	assert_int_equal(safety_open(&agent, &f.options, NULL, &error), 0);
+}
+
+static void check_queue(const char *scheduler, const char *requests)
+{
+	assert_true(file_is(f.root, SCHEDULER_FILE, scheduler));
+	assert_true(file_is(f.root, NR_REQUESTS_FILE, requests));
+}
+
+/* It resets the number of requests, and so does going back: what the operator had set is set again. */
+static void a_scheduler_takes_its_requests_along(void **state)
+{
+	static const struct safety_knob both[] = { { SCHEDULER, "mq-deadline" },
+		{ NR_REQUESTS, "128" }, { SCHEDULER, "mq-deadline" } };
+	static const struct safety_knob same[] = { { SCHEDULER, "mq-deadline" },
+		{ NR_REQUESTS, "64" } };
+	struct safety_request rq = { "a", CHANGE_AUTO, both, 2, NULL, NULL, NULL };
+	struct safety_error error = { "" };
+	uint64_t id, other;
+
+	(void)state;
+	open_with_queue("[none] mq-deadline\n", "64\n");
+	assert_int_equal(
+		change_one(agent, "a", CHANGE_AUTO, SCHEDULER, "mq-deadline", &id, &error), 0);
+	check_queue("mq-deadline", "256");
+	/* it has an owner now, as it changes with the scheduler */
+	assert_int_equal(
+		change_one(agent, "b", CHANGE_AUTO, NR_REQUESTS, "32", &other, &error), -EBUSY);
+	assert_int_equal(safety_rollback(agent, id, "x", NULL, &error), 0);
+	check_queue("none", "64");
+	/* both asked for, in the order that works and in the one that does not */
+	assert_int_equal(safety_apply(agent, &rq, &id, &error), 0);
+	check_queue("mq-deadline", "128");
+	assert_int_equal(safety_rollback(agent, id, "x", NULL, &error), 0);
+	check_queue("none", "64");
+	/* what it had before is still asked for, and the scheduler takes it away */
+	rq.knob = same;
+	assert_int_equal(safety_apply(agent, &rq, &id, &error), 0);
+	check_queue("mq-deadline", "64");
+	assert_int_equal(safety_rollback(agent, id, "x", NULL, &error), 0);
+	check_queue("none", "64");
+	rq.knob = &both[1];
+	assert_int_equal(safety_apply(agent, &rq, &id, &error), -EIO);
+	assert_non_null(strstr(error.text, "reads 256 after 128"));
+	check_queue("none", "64");
+	/* the number alone leaves the scheduler alone */
+	assert_int_equal(change_one(agent, "a", CHANGE_AUTO, NR_REQUESTS, "32", &id, &error), 0);
+	assert_int_equal(safety_rollback(agent, id, "x", NULL, &error), 0);
+	check_queue("none", "64");
+	/* of one foreign value both are left alone */
+	assert_int_equal(
+		change_one(agent, "c", CHANGE_AUTO, SCHEDULER, "mq-deadline", &id, &error), 0);
+	file_put(f.root, NR_REQUESTS_FILE, "99\n");
+	assert_int_equal(safety_rollback(agent, id, "x", NULL, &error), 0);
+	assert_non_null(strstr(error.text, "left alone"));
+	check_queue("mq-deadline", "99");
+	safety_close(agent, SAFETY_STOP);
+}
+
+/* What the kernel does not take back is said, and stays on record. */
+static void a_queue_that_cannot_be_set_back(void **state)
+{
+	static const char *const was[][3] = { { "none\n", "2000\n", "none" },
+		{ "bfq\n", "64\n", "mq-deadline" } };
+	struct safety_error error = { "" };
+	uint64_t id;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		open_with_queue(was[i][0], was[i][1]);
+		assert_int_equal(
+			change_one(agent, "a", CHANGE_AUTO, SCHEDULER, "mq-deadline", &id, &error),
+			0);
+		assert_int_equal(safety_rollback(agent, id, "x", NULL, &error), -EINVAL);
+		assert_non_null(strstr(error.text, "cannot be set back"));
+		check_queue(was[i][2], "256");
+		assert_true(change_open(book_find(agent->book, id)));
+		/* a third party mends it */
+		file_put(f.root, SCHEDULER_FILE, was[i][0]);
+		file_put(f.root, NR_REQUESTS_FILE, was[i][1]);
+		assert_int_equal(safety_rollback(agent, id, "x", NULL, &error), 0);
+	}
+	safety_close(agent, SAFETY_STOP);
+}
+
+/* The agent died between the writes and the reads after them. */
+static void half_a_change_of_a_scheduler(void **state)
+{
+	static const struct {
+		size_t n; /* 1: as a journal of an older version has it */
+		const char *intended; /* for the number of requests */
+		const char *scheduler, *requests; /* as found */
+		const char *after, *requests_after;
+		uint64_t end;
+	} row[] = {
+		{ 2, "", "mq-deadline\n", "256\n", "none", "64", CHANGE_ROLLED_BACK },
+		{ 2, "128", "mq-deadline\n", "256\n", "none", "64", CHANGE_ROLLED_BACK },
+		{ 2, "128", "mq-deadline\n", "128\n", "none", "64", CHANGE_ROLLED_BACK },
+		{ 2, "128", "none\n", "64\n", "none", "64", CHANGE_ROLLED_BACK },
+		/* the scheduler was not written, so this is somebody else's */
+		{ 2, "", "none\n", "99\n", "none", "99", CHANGE_LEFT_ALONE },
+		{ 2, "128", "none\n", "99\n", "none", "99", CHANGE_LEFT_ALONE },
+		{ 2, "", "kyber\n", "99\n", "kyber", "99", CHANGE_LEFT_ALONE },
+		{ 1, "", "mq-deadline\n", "99\n", "none", "256", CHANGE_ROLLED_BACK },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		for (size_t turned = 0; turned < row[i].n; turned++) {
+			struct change c = {
+				.mode = CHANGE_AUTO, .state = CHANGE_INTENT, .n_knobs = row[i].n
+			};
+
+			strcpy(c.knob[turned].name, SCHEDULER);
+			strcpy(c.knob[turned].original, "none");
+			strcpy(c.knob[turned].intended, "mq-deadline");
+			strcpy(c.knob[!turned].name, NR_REQUESTS);
+			strcpy(c.knob[!turned].original, "64");
+			strcpy(c.knob[!turned].intended, row[i].intended);
+			file_put(f.root, SCHEDULER_FILE, row[i].scheduler);
+			file_put(f.root, NR_REQUESTS_FILE, row[i].requests);
+			assert_int_equal(change_undo(&c, f.root, "", "x", NULL), 0);
+			assert_int_equal(c.state, row[i].end);
+			check_queue(row[i].after, row[i].requests_after);
+		}
+	}
+}
+
+/* A bound of nothing is written as a ratio: no bytes are none to the kernel. */
+static void a_pair_that_was_nothing(void **state)
+{
+	static const char *const name[][2] = { { DIRTY_BYTES, "1048576" }, { DIRTY_RATIO, "30" } };
+	struct safety_error error = { "" };
+	uint64_t id;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		file_put(f.root, DIRTY_RATIO_FILE, "0\n");
+		file_put(f.root, DIRTY_BYTES_FILE, "0\n");
+		assert_int_equal(safety_open(&agent, &f.options, NULL, &error), 0);
+		assert_int_equal(
+			change_one(agent, "a", CHANGE_AUTO, name[i][0], name[i][1], &id, &error),
+			0);
+		assert_int_equal(safety_rollback(agent, id, "x", NULL, &error), 0);
+		assert_true(file_is(f.root, DIRTY_RATIO_FILE, "0"));
+		assert_true(file_is(f.root, DIRTY_BYTES_FILE, "0"));
+		safety_close(agent, SAFETY_STOP);
 	}
 }
 
@@ -255,6 +418,7 @@ static int teardown(void **state)
 {
 	(void)state;
 	nth = -1;
+	agent = NULL;
 	dir_remove(f.root);
 	return 0;
 }
@@ -265,6 +429,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_disk_that_turns_read_only),
 		T(a_disk_that_does_not_sync),
+		T(a_scheduler_takes_its_requests_along),
+		T(a_queue_that_cannot_be_set_back),
+		T(half_a_change_of_a_scheduler),
+		T(a_pair_that_was_nothing),
 		T(a_keeper_goes_first_as_far_as_it_may),
 		T(a_keeper_undoes_without_any_priority),
 		T(no_pair_of_sockets),

@@ -502,6 +502,7 @@ static void names_of_knobs(void **state)
 	assert_false(knob_is_action(SWAPPINESS));
 	assert_false(knob_waits("nothing"));
 	assert_false(knob_waits(SWAPPINESS));
+	assert_false(knob_resets("nothing"));
 	assert_true(knob_waits(READ_AHEAD));
 	{
 		static const char *const words[] = { "nice", NULL };

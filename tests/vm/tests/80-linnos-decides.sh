@@ -42,6 +42,7 @@ until_true() { # seconds, words: wait for it
 		sleep 0.2
 	done
 }
+gone() { [ ! -e $disks ] || rmmod semantos_testdev 2>/dev/null; }
 held() { [ "$(holder)" = linnos ]; }
 free() { [ "$(holder)" = none ]; }
 signals() { build/semantosctl status --json >/tmp/status 2>/dev/null && [ "$(grep -o '"signal": *true' /tmp/status | wc -l)" -eq 2 ]; }
@@ -49,6 +50,9 @@ models() { [ "$(grep -c '^model ' $state)" -eq 2 ]; }
 obeyed_more() { [ "$(counter obeyed)" -gt "$obeyed" ]; }
 
 disk=memory:fast_us=1000,slow_us=20000,fast_ms=1500,slow_ms=400,write_us=300,mb=8,backed=1
+# A test before this one may have left its disks and its models.
+until_true 5 gone || fail "test disks of another test do not leave"
+rm -rf /var/lib/semantos /sys/fs/bpf/semantos
 modprobe semantos_testdev seed=3 devices="$disk;$disk" || exit 1
 agent
 until_true 20 [ -e /sys/fs/bpf/semantos/linnos/verdicts ] || fail "the agent does not come up"

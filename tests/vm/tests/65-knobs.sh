@@ -104,6 +104,25 @@ is $queue/read_ahead_kb 512 "BLKRASET"
 refused sysfs:block/vda/queue/read_ahead_kb=256
 ctl rollback "$id" || fail "BLKRASET is not rolled back"
 
+# Another scheduler begins with as many requests as it likes, on the way back too: what stood before is set again.
+scheduler=$(sed 's/.*\[\(.*\)\].*/\1/' $queue/scheduler)
+another=none
+[ "$scheduler" != none ] || another=mq-deadline
+echo 60 >$queue/nr_requests || exit 1
+apply --mode on-breach sysfs:block/vda/queue/scheduler=$another
+is $queue/scheduler $another "scheduler"
+echo "NOTE scheduler $scheduler -> $another: nr_requests 60 -> $(cat $queue/nr_requests)"
+refused sysfs:block/vda/queue/nr_requests=64
+ctl rollback "$id" || fail "the scheduler is not rolled back"
+is $queue/scheduler "$scheduler" "scheduler, rolled back"
+is $queue/nr_requests 60 "nr_requests after the scheduler was rolled back"
+apply --mode on-breach sysfs:block/vda/queue/scheduler=$another sysfs:block/vda/queue/nr_requests=48
+is $queue/nr_requests 48 "nr_requests with the scheduler"
+ctl rollback "$id" || fail "the scheduler is not rolled back"
+is $queue/scheduler "$scheduler" "both, rolled back"
+is $queue/nr_requests 60 "both, rolled back"
+echo "$nr" >$queue/nr_requests
+
 # What the kernel or the table refuses leaves nothing behind, the knob written before it included.
 refused sysctl:vm.swappiness=11 sysfs:block/vda/queue/nr_requests=10240
 refused sysctl:vm.swappiness=201

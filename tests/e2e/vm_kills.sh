@@ -9,7 +9,7 @@
 # shares with a file, so it outlives the kill. After each start every block is checked against what was durable, the legs
 # are made equal, and checked again; then the load goes on until the next kill, with one leg going out and coming back. What
 # QEMU had handed to this host's page cache survives: that is a kill of the machine, not a loss of the disks' power, which
-# lab test 77 shows. One kill; with SEMANTOS_SOAK=1 five. Emulated unless there is KVM. Run from the root of the tree, after
+# lab tests 77 and 84 show. One kill; with SEMANTOS_SOAK=1 five. Emulated unless there is KVM. Run from the root of the tree, after
 # make. Exit: 0; 1 something failed; 77 the host lacks QEMU, or no 6.12 with headers can be had.
 
 set -uo pipefail

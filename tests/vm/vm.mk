@@ -2,7 +2,7 @@
 # The lab: stock kernels in QEMU. Programs for the guest are tests/vm/*.c. The loads are static and know nothing of the
 # product, so that they need no library there; the others run parts of the product.
 
-VM_STATIC := $(addprefix $(B)/tests/vm/,loadgen nowaitread uringread verifyio)
+VM_STATIC := $(addprefix $(B)/tests/vm/,loadgen nowaitread replaylog uringread verifyio)
 VM_PROGS := $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/vm/*.c)))
 VM_BPF_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/vm/*.bpf.c))
 KERNELS ?= 6.1 6.12 6.18 7
@@ -17,7 +17,7 @@ $(filter-out $(VM_STATIC),$(VM_PROGS)): $(B)/%: $(B)/%.o $(B)/libsemantos.a
 
 # The tests of the kernel modules: none may be missing, and none skipped on 6.12.
 VMTEST := 70-kmod 71-kmod-policy 75-replica 76-replica-nowait 77-replica-crash 78-volume 79-replica-chaos 80-replica-hedge \
-	81-replica-discard 82-replica-nomem 83-replica-uring 85-replica-policy
+	81-replica-discard 82-replica-nomem 83-replica-uring 84-replica-replay 85-replica-policy
 
 .PHONY: vm vmtest vmtest-debug
 tests: $(VM_PROGS) $(VM_BPF_OBJ)

@@ -74,20 +74,20 @@ void policy_volume_note(const struct policy *policy, char *text, size_t len)
 {
 	struct semantos_decisions sum;
 	const uint64_t *n = sum.count;
+	uint64_t would, slow, warned;
 
 	text[0] = 0;
 	if (!policy->volume || bpf_volume_decisions(policy->volume, &sum))
 		return;
+	would = n[SEMANTOS_D_HELD] + n[SEMANTOS_D_CONTROL] + n[SEMANTOS_D_NO_SIGNAL];
+	slow = n[SEMANTOS_D_SLOW_RIGHT] + n[SEMANTOS_D_FAST_WRONG];
+	warned = n[SEMANTOS_D_SLOW_RIGHT] + n[SEMANTOS_D_SLOW_WRONG];
 	snprintf(text, len,
 		"volumes (%s): %llu reads, %llu moved, %llu would have been; of %llu slow ones "
 		"%llu "
 		"were foreseen, %llu of %llu warnings were wrong",
 		policy_decide(policy), (unsigned long long)n[SEMANTOS_D_DECIDED],
-		(unsigned long long)n[SEMANTOS_D_MOVED],
-		(unsigned long long)(n[SEMANTOS_D_HELD] + n[SEMANTOS_D_CONTROL] +
-				     n[SEMANTOS_D_NO_SIGNAL]),
-		(unsigned long long)(n[SEMANTOS_D_SLOW_RIGHT] + n[SEMANTOS_D_FAST_WRONG]),
-		(unsigned long long)n[SEMANTOS_D_SLOW_RIGHT],
-		(unsigned long long)n[SEMANTOS_D_SLOW_WRONG],
-		(unsigned long long)(n[SEMANTOS_D_SLOW_RIGHT] + n[SEMANTOS_D_SLOW_WRONG]));
+		(unsigned long long)n[SEMANTOS_D_MOVED], (unsigned long long)would,
+		(unsigned long long)slow, (unsigned long long)n[SEMANTOS_D_SLOW_RIGHT],
+		(unsigned long long)n[SEMANTOS_D_SLOW_WRONG], (unsigned long long)warned);
 }

@@ -3,19 +3,9 @@
  * peer_dnnl.c - the nets on oneDNN: an inner product a layer with bias and activation fused, weights reordered once into
  * the layout it prefers, float arithmetic.
  */
-#include <oneapi/dnnl/dnnl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include "peer_dnnl.h"
 #include "peers.h"
-
-#define MUST(call)                                                      \
-	do {                                                            \
-		if ((call) != dnnl_success) {                           \
-			fprintf(stderr, "oneDNN refused: %s\n", #call); \
-			exit(1);                                        \
-		}                                                       \
-	} while (0)
 
 struct dnnl_mlp {
 	dnnl_engine_t engine;
@@ -27,7 +17,7 @@ struct dnnl_mlp {
 	} layer[MODEL_MAX_LAYERS];
 };
 
-static dnnl_memory_t plain(dnnl_engine_t engine, int n_dims, const dnnl_dims_t dims,
+dnnl_memory_t dnnl_plain(dnnl_engine_t engine, int n_dims, const dnnl_dims_t dims,
 	dnnl_format_tag_t tag, void *bytes)
 {
 	dnnl_memory_desc_t desc;
@@ -38,12 +28,39 @@ static dnnl_memory_t plain(dnnl_engine_t engine, int n_dims, const dnnl_dims_t d
 	return memory;
 }
 
-static void copy_in(dnnl_memory_t memory, const float *values, size_t n)
+dnnl_memory_t dnnl_filled(dnnl_engine_t engine, int n_dims, const dnnl_dims_t dims,
+	dnnl_format_tag_t tag, const float *values)
 {
+	dnnl_memory_t memory = dnnl_plain(engine, n_dims, dims, tag, NULL);
+	size_t n = 1;
 	void *to;
 
+	for (int i = 0; i < n_dims; i++)
+		n *= (size_t)dims[i];
 	MUST(dnnl_memory_get_data_handle(memory, &to));
 	memcpy(to, values, n * sizeof(float));
+	return memory;
+}
+
+dnnl_memory_t dnnl_as_wanted(dnnl_engine_t engine, dnnl_stream_t stream, dnnl_memory_t given,
+	const_dnnl_primitive_desc_t by, dnnl_query_t what, int index)
+{
+	const dnnl_memory_desc_t *to = dnnl_primitive_desc_query_md(by, what, index), *from;
+	dnnl_primitive_desc_t desc;
+	dnnl_primitive_t reorder;
+	dnnl_memory_t memory;
+
+	MUST(dnnl_memory_create(&memory, to, engine, DNNL_MEMORY_ALLOCATE));
+	MUST(dnnl_memory_get_memory_desc(given, &from));
+	MUST(dnnl_reorder_primitive_desc_create(&desc, from, engine, to, engine, NULL));
+	MUST(dnnl_primitive_create(&reorder, desc));
+	MUST(dnnl_primitive_execute(reorder, stream, 2,
+		(dnnl_exec_arg_t[]){ { DNNL_ARG_FROM, given }, { DNNL_ARG_TO, memory } }));
+	MUST(dnnl_stream_wait(stream));
+	dnnl_memory_destroy(given);
+	dnnl_primitive_destroy(reorder);
+	dnnl_primitive_desc_destroy(desc);
+	return memory;
 }
 
 static void *mlp_make(const struct model *model, size_t n)
@@ -63,9 +80,6 @@ static void *mlp_make(const struct model *model, size_t n)
 		dnnl_primitive_desc_t wanted;
 		dnnl_primitive_attr_t attr;
 		dnnl_post_ops_t ops;
-		dnnl_memory_t given;
-		dnnl_primitive_desc_t reorder_desc;
-		dnnl_primitive_t reorder;
 
 		MUST(dnnl_memory_desc_init_by_tag(&x, 2, x_dims, dnnl_f32, dnnl_ab));
 		MUST(dnnl_memory_desc_init_by_tag(&w, 2, w_dims, dnnl_f32, dnnl_format_tag_any));
@@ -83,35 +97,16 @@ static void *mlp_make(const struct model *model, size_t n)
 		MUST(dnnl_primitive_attr_set_post_ops(attr, ops));
 		MUST(dnnl_primitive_desc_create(&wanted, &desc, attr, mlp->engine, NULL));
 		MUST(dnnl_primitive_create(&mlp->layer[l].primitive, wanted));
-		given = plain(mlp->engine, 2, w_dims, dnnl_ab, NULL);
-		copy_in(given, layer->weight, (size_t)layer->inputs * layer->outputs);
-		MUST(dnnl_memory_create(&mlp->layer[l].weight,
-			dnnl_primitive_desc_query_md(wanted, dnnl_query_weights_md, 0), mlp->engine,
-			DNNL_MEMORY_ALLOCATE));
-		{
-			const dnnl_memory_desc_t *from;
-
-			MUST(dnnl_memory_get_memory_desc(given, &from));
-			MUST(dnnl_reorder_primitive_desc_create(&reorder_desc, from, mlp->engine,
-				dnnl_primitive_desc_query_md(wanted, dnnl_query_weights_md, 0),
-				mlp->engine, NULL));
-		}
-		MUST(dnnl_primitive_create(&reorder, reorder_desc));
-		MUST(dnnl_primitive_execute(reorder, mlp->stream, 2,
-			(dnnl_exec_arg_t[]){
-				{ DNNL_ARG_FROM, given }, { DNNL_ARG_TO, mlp->layer[l].weight } }));
-		MUST(dnnl_stream_wait(mlp->stream));
-		dnnl_memory_destroy(given);
-		dnnl_primitive_destroy(reorder);
-		dnnl_primitive_desc_destroy(reorder_desc);
+		mlp->layer[l].weight = dnnl_as_wanted(mlp->engine, mlp->stream,
+			dnnl_filled(mlp->engine, 2, w_dims, dnnl_ab, layer->weight), wanted,
+			dnnl_query_weights_md, 0);
 		dnnl_primitive_desc_destroy(wanted);
 		dnnl_primitive_attr_destroy(attr);
 		dnnl_post_ops_destroy(ops);
-		mlp->layer[l].bias = plain(mlp->engine, 1, b_dims, dnnl_a, NULL);
-		copy_in(mlp->layer[l].bias, layer->bias, layer->outputs);
-		mlp->layer[l].from =
-			l ? mlp->layer[l - 1].to : plain(mlp->engine, 2, x_dims, dnnl_ab, NULL);
-		mlp->layer[l].to = plain(mlp->engine, 2, y_dims, dnnl_ab, NULL);
+		mlp->layer[l].bias = dnnl_filled(mlp->engine, 1, b_dims, dnnl_a, layer->bias);
+		mlp->layer[l].from = l ? mlp->layer[l - 1].to
+				       : dnnl_plain(mlp->engine, 2, x_dims, dnnl_ab, NULL);
+		mlp->layer[l].to = dnnl_plain(mlp->engine, 2, y_dims, dnnl_ab, NULL);
 	}
 	return mlp;
 }
@@ -154,4 +149,7 @@ const struct peer peer_onednn = {
 	.mlp_make = mlp_make,
 	.mlp_run = mlp_run,
 	.mlp_free = mlp_free,
+	.lstm_make = dnnl_lstm_make,
+	.lstm_run = dnnl_lstm_run,
+	.lstm_free = dnnl_lstm_free,
 };

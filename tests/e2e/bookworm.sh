@@ -46,7 +46,7 @@ mirror() {
 
 inside() { # seconds, shell command
 	timeout --kill-after=10 "$1" chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 \
-		PATH=/usr/sbin:/usr/bin:/sbin:/bin SEMANTOS_SOAK="${SEMANTOS_SOAK-}" \
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin ${SEMANTOS_SOAK:+SEMANTOS_SOAK=1} \
 		bash -c "cd /root/semantos && $2"
 }
 

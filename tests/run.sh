@@ -9,7 +9,8 @@
 # one line "PASS name", "FAIL name: why" or "SKIP name: why" for each of several tests of its own.
 # Output is kept in build/test-logs/, or in TEST_LOGS. Must run from the root of the tree. The last line is the count.
 #
-# Usage: run.sh [-j JOBS] [-t SECONDS] TEST...     a test written "+TEST" may run beside other such tests
+# Usage: run.sh [-j JOBS] [-t SECONDS] TEST...     a test written "+TEST" may run beside other such tests; those
+# written "@TEST" run one after another beside all the others, from the start
 
 set -uo pipefail
 # A test that calls make starts its own.
@@ -110,14 +111,26 @@ splats() {
 rm -rf "$logs"
 mkdir -p "$logs" || exit 1
 watch_dmesg=$(dmesg 2>/dev/null | tail -n 1 | awk -F '[][]' '{ printf "%.6f", $2 }')
+aside=() running=()
 for test; do
-	if [[ $test == +* ]]; then
-		while [[ $(jobs -rp | wc -l) -ge $jobs ]]; do wait -n; done
+	[[ $test != @* ]] || aside+=("${test#@}")
+done
+if [[ ${#aside[@]} -gt 0 ]]; then
+	for test in "${aside[@]}"; do run_one "$test"; done &
+	stream=$!
+fi
+for test; do
+	case $test in
+	@*) ;;
+	+*)
+		while [[ $(jobs -rp | grep -cvx "${stream-none}") -ge $jobs ]]; do wait -n; done
 		run_one "${test#+}" &
-	else
-		wait
-		run_one "$test"
-	fi
+		running+=($!) ;;
+	*)
+		[[ ${#running[@]} -eq 0 ]] || wait "${running[@]}"
+		running=()
+		run_one "$test" ;;
+	esac
 done
 wait
 if [[ $watch_dmesg ]]; then

@@ -49,3 +49,8 @@ expect 1 '1 passed, 1 failed, 1 skipped' t/lab
 expect 1 '0 passed, 1 failed' t/empty
 expect 0 '1 passed, 0 failed, 1 skipped' t/test_cases
 grep -qx 'skipped t/test_cases: a: no trace' out || fail "a case skipped by cmocka is not named"
+program late 'sleep 1; date +%s%N >late'
+program early 'date +%s%N >early; [[ ! -e late ]]'
+expect 0 '3 passed, 0 failed' t/early @t/late '@t/ok aside'
+[[ -e late && $(<early) -lt $(<late) ]] || fail "a test written @TEST does not run beside the others"
+expect 1 '1 passed, 2 failed' @t/bad +t/ok t/early\ 2

@@ -5,7 +5,8 @@
  * Runs the bodies of bpf/hooks/block.h by BPF_PROG_TEST_RUN in blocks of pairs (issue, completion), on this machine,
  * at its real speed, with the lease alive. Configurations are interleaved block by block and compared by the median
  * of ratios within a round. Rings are drained between blocks, outside the timing. The last of three
- * blocks alike counts, but for the cold row, before which 16 MiB are written. Nothing is attached.
+ * blocks alike counts, but for the cold row, before which 16 MiB are written. Nothing is attached. What two CPUs cost
+ * each other is bench_two_cpus.c's.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,15 +24,10 @@
 static const uint32_t in_turn[STEPS] = { 1, 4, 16, 64, 256, 1024 };
 
 /* ns per event of one block on this thread's CPU. */
-static double block(
-	struct wrap *wrap, uint32_t hw_queue, uint32_t what, uint32_t first, uint32_t devices)
+static double block(struct wrap *wrap, uint32_t hw_queue, uint32_t what, uint32_t devices)
 {
 	struct wrap_command command = {
-		.event = { .diskseq = 1,
-			.queue_id = first,
-			.dev = DEV(first),
-			.hw_queue = hw_queue,
-			.sectors = 8 },
+		.event = { .diskseq = 1, .dev = DEV(0), .hw_queue = hw_queue, .sectors = 8 },
 		.what = what,
 		.repeat = PAIRS,
 		.tags = 32,
@@ -66,7 +62,7 @@ struct neighbour {
 	struct wrap *wrap;
 	atomic_int go; /* block number to run, -1 = end */
 	atomic_int done;
-	uint32_t first, devices; /* as in block() */
+	uint32_t devices; /* as in block() */
 	double ns;
 };
 
@@ -82,23 +78,22 @@ static void *neighbour_thread(void *arg)
 			;
 		if (go == -1)
 			return NULL;
-		n->ns = block(n->wrap, 1, WRAP_PAIRS, n->first, n->devices);
+		n->ns = block(n->wrap, 1, WRAP_PAIRS, n->devices);
 		atomic_store(&n->done, turn);
 	}
 }
 
-/* Both CPUs at once, the other beginning with device `first`; mean of the two, of the last of three blocks. */
-static double both(struct wrap *wrap, struct neighbour *n, uint32_t first, uint32_t devices)
+/* Both CPUs at once; mean of the two, of the last of three blocks. */
+static double both(struct wrap *wrap, struct neighbour *n, uint32_t devices)
 {
 	double here = 0;
 
-	n->first = first;
 	n->devices = devices;
 	for (int time = 0; time < 3; time++) {
 		int turn = atomic_load(&n->done) + 1;
 
 		atomic_store(&n->go, turn);
-		here = block(wrap, 0, WRAP_PAIRS, 0, devices);
+		here = block(wrap, 0, WRAP_PAIRS, devices);
 		while (atomic_load(&n->done) != turn)
 			;
 		drain(wrap);
@@ -132,15 +127,14 @@ static double warm(struct wrap *wrap, uint32_t devices)
 	double ns = 0;
 
 	for (int time = 0; time < 3; time++) {
-		ns = block(wrap, 0, WRAP_PAIRS, 0, devices);
+		ns = block(wrap, 0, WRAP_PAIRS, devices);
 		drain(wrap);
 	}
 	return ns;
 }
 
 struct series {
-	double clock[ROUNDS], one[ROUNDS], single[ROUNDS], two[ROUNDS], two_ratio[ROUNDS];
-	double apart[ROUNDS], apart_ratio[ROUNDS], sharing[ROUNDS];
+	double clock[ROUNDS], one[ROUNDS], single[ROUNDS];
 	double attached_ratio[ROUNDS], unsent[ROUNDS], cold[ROUNDS], cold_ratio[ROUNDS];
 	double turn[STEPS][ROUNDS], turn_two[STEPS][ROUNDS], turn_ratio[ROUNDS];
 };
@@ -148,22 +142,15 @@ struct series {
 static void round_run(struct series *s, int i, struct wrap *wrap, struct neighbour *n, char *trash)
 {
 	bpf_lease_renew(&wrap->lease);
-	s->clock[i] = block(wrap, 0, WRAP_CLOCK, 0, 0);
+	s->clock[i] = block(wrap, 0, WRAP_CLOCK, 0);
 	s->one[i] = warm(wrap, 0);
-	if (n->wrap) {
-		s->two[i] = both(wrap, n, 0, 0);
-		s->two_ratio[i] = s->two[i] / s->one[i];
-		s->apart[i] = both(wrap, n, 1, 0);
-		s->apart_ratio[i] = s->apart[i] / s->one[i];
-		s->sharing[i] = s->two[i] / s->apart[i];
-	}
 	budget_set(wrap, 1);
 	s->unsent[i] = warm(wrap, 0);
 	budget_set(wrap, 1000000000);
 	for (int step = 0; step < STEPS; step++) {
 		s->turn[step][i] = warm(wrap, in_turn[step]);
 		if (n->wrap)
-			s->turn_two[step][i] = both(wrap, n, 0, in_turn[step]);
+			s->turn_two[step][i] = both(wrap, n, in_turn[step]);
 	}
 	s->turn_ratio[i] = s->turn[STEPS - 1][i] / s->turn[0][i];
 	others(wrap, false);
@@ -172,7 +159,7 @@ static void round_run(struct series *s, int i, struct wrap *wrap, struct neighbo
 	s->attached_ratio[i] = warm(wrap, 0) / s->single[i];
 	memset(trash, i, COLD_BYTES);
 	bpf_lease_renew(&wrap->lease);
-	s->cold[i] = block(wrap, 0, WRAP_PAIRS, 0, SEMANTOS_MAX_SLOTS);
+	s->cold[i] = block(wrap, 0, WRAP_PAIRS, SEMANTOS_MAX_SLOTS);
 	drain(wrap);
 	s->cold_ratio[i] = s->cold[i] / s->turn[0][i];
 }
@@ -183,13 +170,6 @@ static void print(struct series *s, bool pair)
 
 	row("clock readings and loop alone", "ns", s->clock, ROUNDS, NO_TARGET);
 	row("event, one CPU, one device", "ns", s->one, ROUNDS, 250);
-	if (pair) {
-		row("event, two CPUs, one device", "ns", s->two, ROUNDS, NO_TARGET);
-		row("two CPUs on one device / one CPU", "x", s->two_ratio, ROUNDS, 1.3);
-		row("control: two CPUs, a device each / one CPU", "x", s->apart_ratio, ROUNDS,
-			NO_TARGET);
-		row("two CPUs, one device / a device each", "x", s->sharing, ROUNDS, NO_TARGET);
-	}
 	row("event beyond the event budget", "ns", s->unsent, ROUNDS, NO_TARGET);
 	row("1,024 devices attached, load on one / one attached", "x", s->attached_ratio, ROUNDS,
 		1.5);

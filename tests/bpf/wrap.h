@@ -70,6 +70,7 @@ static inline void wrap_open(struct wrap *wrap, uint64_t budget_per_s, uint32_t 
 	struct semantos_control command = {
 		.op = SEMANTOS_CTL_POLICY, .ttl_ns = 50000000, .budget_per_s = budget_per_s
 	};
+	static unsigned int opened;
 	char error[512];
 	int err;
 
@@ -78,8 +79,8 @@ static inline void wrap_open(struct wrap *wrap, uint64_t budget_per_s, uint32_t 
 		printf("skipped: needs root and a kernel with BTF\n");
 		exit(77);
 	}
-	snprintf(
-		wrap->bpffs_dir, sizeof(wrap->bpffs_dir), "/sys/fs/bpf/semantos-test-%d", getpid());
+	snprintf(wrap->bpffs_dir, sizeof(wrap->bpffs_dir), "/sys/fs/bpf/semantos-test-%d-%u",
+		getpid(), opened++);
 	err = bpf_filesystem_ready(wrap->bpffs_dir, error, sizeof(error));
 	if (!err)
 		err = bpf_lease_open(

@@ -10,8 +10,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "agent/infer/amx.h"
+#include "agent/infer/bf16.h"
 #include "agent/infer/knn_lanes.h"
-#include "agent/infer/lstm_lanes.h"
 
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #define XFEATURE_XTILEDATA 18

@@ -17,41 +17,43 @@ static bool allowed(const char *name)
 	return !only || !*only || strcmp(only, name) == 0;
 }
 
-static bool has_avx2(void)
+bool engine_cpu_has_avx2(void)
 {
 	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-static bool has_avx512(void)
+bool engine_cpu_has_avx512(void)
 {
 	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
 	       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-	       has_avx2();
+	       engine_cpu_has_avx2();
 }
 
 const struct engine *engine_choose(void)
 {
 	/* The names of the twins too: what they leave over is answered by this engine. */
-	if (has_avx512() && (allowed("avx512") || allowed("avx512-vnni") ||
-				    allowed("avx512-bf16") || engine_has_amx()))
+	if (engine_cpu_has_avx512() && (allowed("avx512") || allowed("avx512-vnni") ||
+					       allowed("avx512-bf16") || engine_has_amx()))
 		return &engine_avx512;
-	if (has_avx2() && allowed("avx2"))
+	if (engine_cpu_has_avx2() && allowed("avx2"))
 		return &engine_avx2;
 	return &engine_scalar;
 }
 
 bool engine_has_vnni(void)
 {
-	return has_avx512() && __builtin_cpu_supports("avx512vnni") && allowed("avx512-vnni");
+	return engine_cpu_has_avx512() && __builtin_cpu_supports("avx512vnni") &&
+	       allowed("avx512-vnni");
 }
 
 bool engine_has_bf16(void)
 {
-	return has_avx512() && __builtin_cpu_supports("avx512bf16") && allowed("avx512-bf16");
+	return engine_cpu_has_avx512() && __builtin_cpu_supports("avx512bf16") &&
+	       allowed("avx512-bf16");
 }
 
 bool engine_has_amx(void)
 {
-	return allowed("amx") && has_avx512() && __builtin_cpu_supports("avx512vnni") &&
+	return allowed("amx") && engine_cpu_has_avx512() && __builtin_cpu_supports("avx512vnni") &&
 	       __builtin_cpu_supports("avx512bf16") && amx_usable();
 }

@@ -94,6 +94,11 @@ extern const struct engine engine_scalar, engine_avx2, engine_avx512;
  * for an unknown name. The variable is read at each call.
  */
 const struct engine *engine_choose(void);
+
+/* What the CPU and its kernel can run, whatever SEMANTOS_INFER says. */
+bool engine_cpu_has_avx2(void);
+bool engine_cpu_has_avx512(void);
+
 bool engine_has_vnni(
 	void); /* AVX-512 with 8-bit dot products, and not forbidden by SEMANTOS_INFER */
 

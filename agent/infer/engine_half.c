@@ -12,8 +12,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agent/infer/bf16.h"
 #include "agent/infer/half.h"
-#include "agent/infer/lstm_lanes.h"
 #include "agent/infer/twin.h"
 
 #define CALIBRATION_ROWS 4096
@@ -35,15 +35,6 @@ void half_free(struct half_plan *half)
 	free(half->reach);
 	free(half->plain_reach);
 	free(half);
-}
-
-/* To nearest, ties to even; NaN and infinity do not occur in a model. */
-static uint32_t bf16(float value)
-{
-	uint32_t bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
 /* The weights turned, as the tiles want them. */

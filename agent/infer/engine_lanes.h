@@ -9,10 +9,6 @@
  * Never allocates, never branches on data.
  */
 
-typedef float vf __attribute__((vector_size(LANES * sizeof(float)), may_alias));
-typedef int32_t vi __attribute__((vector_size(LANES * sizeof(float)), may_alias));
-#include "agent/infer/vector_math.h"
-
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE vf activate(enum model_activation activation, vf x)
@@ -381,7 +377,7 @@ static void run(const struct infer_plan *plan, struct infer_scratch *scratch, co
 }
 
 const struct engine ENGINE = {
-	.name = ENGINE_NAME,
+	.name = LANES_NAME,
 	.lanes = LANES,
 	.tile = TILE,
 	.run = run,

@@ -10,10 +10,9 @@
 #include "agent/infer/engine.h"
 
 #define BLOCK_ROWS \
-	24 /* a multiple of the product's six rows; 24 x 256 floats are half an L1 cache */
+	24 /* a multiple of the product's two rows; 24 x 256 floats are half an L1 cache */
 
-GEMM_CLONES static void run_narrow(
-	const struct packed_layer *layer, const float *x, size_t n, float *y)
+static void run_narrow(const struct packed_layer *layer, const float *x, size_t n, float *y)
 {
 	for (size_t r = 0; r < n; r++, x += layer->padded_inputs, y += layer->padded) {
 		for (size_t o = 0; o < layer->outputs; o++) {
@@ -31,7 +30,7 @@ GEMM_CLONES static void run_narrow(
 }
 
 /* n is a multiple of the lanes: the inner loop of known length is what the compiler turns into vectors. */
-GEMM_CLONES static void activate(enum model_activation activation, float *y, size_t n)
+static void activate(enum model_activation activation, float *y, size_t n)
 {
 	if (activation == MODEL_RELU)
 		for (size_t i = 0; i < n; i += GEMM_LANES)
@@ -58,7 +57,7 @@ static const float *run_block(
 			for (size_t r = 0; r < n; r++)
 				memcpy(y + r * layer->padded, layer->bias,
 					layer->padded * sizeof(float));
-			gemm_add(n, layer->padded, layer->inputs, x, layer->padded_inputs, 1,
+			gemm_plain(n, layer->padded, layer->inputs, x, layer->padded_inputs, 1,
 				layer->weight, layer->padded, y, layer->padded);
 		}
 		activate(layer->activation, y, n * layer->padded);

@@ -15,8 +15,11 @@
  * (i, p) of a lies at a[i * a_row + p * a_column], so a transposed `a` costs nothing. No alias, no alignment asked for.
  * Each element is summed in the order of p, whatever m and n are, fused where the CPU can.
  */
-void gemm_add(size_t m, size_t n, size_t k, const float *a, size_t a_row, size_t a_column,
-	const float *b, size_t ldb, float *c, size_t ldc);
+typedef void gemm_product(size_t m, size_t n, size_t k, const float *a, size_t a_row,
+	size_t a_column, const float *b, size_t ldb, float *c, size_t ldc);
+
+gemm_product gemm_add; /* by the widest of the CPU, whatever SEMANTOS_INFER says */
+gemm_product gemm_plain, gemm_avx2, gemm_avx512; /* for who has asked the CPU */
 
 /* Zeroed floats aligned to a cache line; free() them. NULL when out of memory. */
 float *gemm_alloc(size_t n_floats);

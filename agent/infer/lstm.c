@@ -10,17 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/infer/amx.h"
+#include "agent/infer/bf16.h"
 #include "agent/infer/engine.h"
 #include "agent/infer/lstm.h"
-#include "agent/infer/lstm_lanes.h"
+#include "agent/infer/lstm_engine.h"
 #include "agent/infer/random.h"
 
 #define CHUNK 24 /* sequences at once */
 #define PANEL 64 /* columns of float weights side by side */
 #define CALIBRATION 48 /* sequences */
 #define MARGIN 3.0f /* on the largest error of the difference of two logits seen at prepare time */
-
-enum lstm_cpu { LSTM_SCALAR, LSTM_AVX512, LSTM_BF16, LSTM_AMX };
 
 struct matrix {
 	size_t k, n; /* n is padded to lanes */
@@ -31,7 +30,6 @@ struct matrix {
 	float *value;
 	size_t panel;
 	uint32_t *packed; /* bfloat16, or NULL */
-	bool amx;
 };
 
 struct plan_layer {
@@ -41,7 +39,8 @@ struct plan_layer {
 };
 
 struct lstm_plan {
-	enum lstm_cpu cpu;
+	const struct lstm_engine *engine; /* in floats */
+	bool bf16, amx; /* products in bfloat16; on tiles */
 	uint32_t n_layers, steps, inputs, classes;
 	struct plan_layer layer[LSTM_MAX_LAYERS];
 	struct matrix dense;
@@ -62,13 +61,16 @@ struct lstm_scratch {
 	uint64_t recomputed;
 };
 
-static enum lstm_cpu choose(void)
+static const struct lstm_engine *choose(void)
 {
-	if (engine_has_amx())
-		return LSTM_AMX;
-	if (engine_has_bf16())
-		return LSTM_BF16;
-	return engine_choose()->lanes == 16 ? LSTM_AVX512 : LSTM_SCALAR;
+	switch (engine_choose()->lanes) {
+	case 16:
+		return &lstm_avx512;
+	case 8:
+		return &lstm_avx2;
+	default:
+		return &lstm_scalar;
+	}
 }
 
 /* [rows][groups * columns] to [k][groups * padded columns]: every gate by itself is padded. */
@@ -76,7 +78,6 @@ static int pack(struct matrix *to, const float *from, size_t rows, size_t k, siz
 	size_t columns, bool bf16, size_t panel)
 {
 	size_t padded = GEMM_PAD(columns);
-
 	float *whole;
 
 	to->k = k;
@@ -102,7 +103,6 @@ static int pack(struct matrix *to, const float *from, size_t rows, size_t k, siz
 	}
 	if (bf16)
 		bf16_pack(whole, k, to->n, to->packed);
-	to->amx = bf16 && engine_has_amx();
 	free(whole);
 	return 0;
 }
@@ -143,7 +143,9 @@ struct lstm_plan *lstm_prepare(const struct lstm_model *model)
 	plan = calloc(1, sizeof(*plan));
 	if (!plan)
 		return NULL;
-	plan->cpu = choose();
+	plan->engine = choose();
+	plan->amx = engine_has_amx();
+	plan->bf16 = plan->amx || engine_has_bf16();
 	plan->n_layers = model->n_layers;
 	plan->steps = model->steps;
 	plan->inputs = model->layer[0].inputs;
@@ -152,16 +154,15 @@ struct lstm_plan *lstm_prepare(const struct lstm_model *model)
 	for (uint32_t l = 0; l < plan->n_layers; l++) {
 		const struct lstm_layer *from = &model->layer[l];
 		struct plan_layer *to = &plan->layer[l];
-		bool bf16 = plan->cpu >= LSTM_BF16;
 
 		to->units = GEMM_PAD((size_t)from->units);
 		to->inputs = l ? plan->layer[l - 1].units : from->inputs;
 		to->bias = gemm_alloc(4 * to->units);
 		if (!to->bias ||
 			pack(&to->kernel, from->kernel, from->inputs, to->inputs, 4, from->units,
-				bf16, l ? PANEL : 0) ||
+				plan->bf16, l ? PANEL : 0) ||
 			pack(&to->recurrent, from->recurrent, from->units, to->units, 4,
-				from->units, bf16, PANEL))
+				from->units, plan->bf16, PANEL))
 			goto fail;
 		for (size_t g = 0; g < 4; g++)
 			memcpy(to->bias + g * to->units, from->bias + g * from->units,
@@ -172,10 +173,10 @@ struct lstm_plan *lstm_prepare(const struct lstm_model *model)
 	plan->dense_bias = gemm_alloc(GEMM_PAD((size_t)plan->classes));
 	if (!plan->dense_bias ||
 		pack(&plan->dense, model->dense, model->layer[last].units, plan->layer[last].units,
-			1, plan->classes, plan->cpu >= LSTM_BF16, PANEL))
+			1, plan->classes, plan->bf16, PANEL))
 		goto fail;
 	memcpy(plan->dense_bias, model->dense_bias, plan->classes * sizeof(float));
-	if (plan->cpu >= LSTM_BF16 && calibrate(plan))
+	if (plan->bf16 && calibrate(plan))
 		goto fail;
 	return plan;
 fail:
@@ -243,10 +244,10 @@ void lstm_scratch_free(struct lstm_scratch *scratch)
 }
 
 /* z[m][matrix->n] += a * matrix */
-static void product(const struct matrix *matrix, bool bf16, struct lstm_scratch *scratch, size_t m,
-	const float *a, size_t lda, float *z)
+static void product(const struct lstm_plan *plan, const struct matrix *matrix, bool bf16,
+	struct lstm_scratch *scratch, size_t m, const float *a, size_t lda, float *z)
 {
-	if (bf16 && matrix->amx) {
+	if (bf16 && plan->amx) {
 		bf16_pairs(m, matrix->k, a, lda, scratch->pairs);
 		amx_bf16_product(
 			m, matrix->n, (matrix->k + 1) / 2, scratch->pairs, matrix->packed, z);
@@ -261,22 +262,9 @@ static void product(const struct matrix *matrix, bool bf16, struct lstm_scratch 
 			size_t at = (scratch->back ? panels - 1 - i : i) * matrix->panel;
 			size_t n = matrix->n - at < matrix->panel ? matrix->n - at : matrix->panel;
 
-			gemm_add(m, n, matrix->k, a, lda, 1, matrix->value + at * matrix->k, n,
-				z + at, matrix->n);
+			plan->engine->product(m, n, matrix->k, a, lda, 1,
+				matrix->value + at * matrix->k, n, z + at, matrix->n);
 		}
-	}
-}
-
-static float sigmoid(float x)
-{
-	return 1 / (1 + expf(-x));
-}
-
-static void cell_plain(const float *z, size_t units, float *cell, float *hidden)
-{
-	for (size_t u = 0; u < units; u++) {
-		cell[u] = sigmoid(z[units + u]) * cell[u] + sigmoid(z[u]) * tanhf(z[2 * units + u]);
-		hidden[u] = sigmoid(z[3 * units + u]) * tanhf(cell[u]);
 	}
 }
 
@@ -314,18 +302,17 @@ static void run_chunk(const struct lstm_plan *plan, struct lstm_scratch *scratch
 						z[k] += row[k];
 			}
 		if (l || !hot)
-			product(&layer->kernel, bf16, scratch, steps * n, below, layer->inputs,
-				scratch->z);
+			product(plan, &layer->kernel, bf16, scratch, steps * n, below,
+				layer->inputs, scratch->z);
 		memset(scratch->cell, 0, n * layer->units * sizeof(float));
 		for (size_t t = 0; t < steps; t++) {
 			float *z = scratch->z + t * n * gates;
 
 			if (t)
-				product(&layer->recurrent, bf16, scratch, n,
+				product(plan, &layer->recurrent, bf16, scratch, n,
 					hidden + (t - 1) * n * layer->units, layer->units, z);
 			for (size_t r = 0; r < n; r++)
-				(plan->cpu == LSTM_SCALAR ? cell_plain : lstm_cell_avx512)(
-					z + r * gates, layer->units,
+				plan->engine->cell(z + r * gates, layer->units,
 					scratch->cell + r * layer->units,
 					hidden + (t * n + r) * layer->units);
 		}
@@ -334,7 +321,7 @@ static void run_chunk(const struct lstm_plan *plan, struct lstm_scratch *scratch
 	for (size_t r = 0; r < n; r++)
 		memcpy(scratch->logits + r * plan->dense.n, plan->dense_bias,
 			plan->dense.n * sizeof(float));
-	product(&plan->dense, bf16, scratch, n,
+	product(plan, &plan->dense, bf16, scratch, n,
 		scratch->hidden[(plan->n_layers - 1) % 2] + (steps - 1) * n * layer->units,
 		layer->units, scratch->logits);
 }
@@ -358,19 +345,6 @@ static uint32_t best_of(const float *logits, size_t n, float *gap)
 	return best;
 }
 
-static void softmax(const struct lstm_plan *plan, const float *logits, float largest, float *to)
-{
-	float sum = 0;
-
-	if (plan->cpu == LSTM_SCALAR)
-		for (uint32_t i = 0; i < plan->classes; i++)
-			sum += to[i] = expf(logits[i] - largest);
-	else
-		sum = lstm_exponentials_avx512(logits, plan->classes, largest, to);
-	for (uint32_t i = 0; i < plan->classes; i++)
-		to[i] /= sum;
-}
-
 /* The answers of sequence r of the chunk; false when its class is too near the next to be told in bfloat16. */
 static bool answer(const struct lstm_plan *plan, const struct lstm_scratch *scratch, size_t r,
 	bool bf16, float *probability, uint32_t *best)
@@ -383,8 +357,13 @@ static bool answer(const struct lstm_plan *plan, const struct lstm_scratch *scra
 		return false;
 	if (best)
 		*best = class;
-	if (probability)
-		softmax(plan, logits, logits[class], probability);
+	if (probability) {
+		float sum = plan->engine->exponentials(
+			logits, plan->classes, logits[class], probability);
+
+		for (uint32_t i = 0; i < plan->classes; i++)
+			probability[i] /= sum;
+	}
 	return true;
 }
 
@@ -412,7 +391,7 @@ static void run_again(const struct lstm_plan *plan, struct lstm_scratch *scratch
 static void run_all(const struct lstm_plan *plan, struct lstm_scratch *scratch, const uint32_t *hot,
 	const float *x, size_t n, float *probability, uint32_t *best)
 {
-	bool bf16 = plan->cpu >= LSTM_BF16;
+	bool bf16 = plan->bf16;
 	uint32_t near[2 * CHUNK];
 	size_t step, n_near = 0;
 
@@ -497,7 +476,7 @@ uint64_t lstm_recomputed(const struct lstm_scratch *scratch)
 
 const char *lstm_engine(const struct lstm_plan *plan)
 {
-	static const char *const names[] = { "scalar", "avx512", "avx512-bf16", "amx" };
-
-	return names[plan->cpu];
+	if (plan->bf16)
+		return plan->amx ? "amx" : "avx512-bf16";
+	return plan->engine->name;
 }

@@ -2,9 +2,9 @@
 /*
  * lstm.h - stacks of LSTM layers with a softmax over classes at the end: Kleio's page classifier.
  *
- * Prepared once, run for any number of sequences up to the prepared maximum without allocating. With AVX-512 BF16
- * products are taken in bfloat16; a sequence whose two best classes are nearer than that may err is run again in
- * floats. A plan is immutable: several threads may run it, each with its own scratch.
+ * Prepared once, run for any number of sequences without allocating. With AVX-512 BF16 products are taken in bfloat16; a
+ * sequence whose two best classes are nearer than that may err is run again in floats. A plan is immutable: several threads
+ * may run it, each with its own scratch.
  */
 #ifndef SEMANTOS_INFER_LSTM_H
 #define SEMANTOS_INFER_LSTM_H
@@ -57,7 +57,7 @@ int lstm_run(const struct lstm_plan *plan, struct lstm_scratch *scratch, const f
 /* Sequences run again in floats since the scratch was made. */
 uint64_t lstm_recomputed(const struct lstm_scratch *scratch);
 
-const char *lstm_engine(
-	const struct lstm_plan *plan); /* "scalar", "avx512", "avx512-bf16" or "amx" */
+/* "scalar", "avx2", "avx512", "avx512-bf16" or "amx" */
+const char *lstm_engine(const struct lstm_plan *plan);
 
 #endif

@@ -1,33 +1,45 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * lstm_lanes.h - what lstm.c is made of for AVX-512; for agent/infer only. Widths are multiples of GEMM_LANES.
+ * lstm_lanes.h - the body of the LSTM's vector engines, written once for any LANES: gates and exponentials. Never allocates.
  */
-#ifndef SEMANTOS_INFER_LSTM_LANES_H
-#define SEMANTOS_INFER_LSTM_LANES_H
+static void cell_of(const float *z, size_t units, float *cell, float *hidden)
+{
+	for (size_t u = 0; u < units; u += LANES) {
+		vf input = vf_sigmoid(*(const vf *)(z + u));
+		vf forget = vf_sigmoid(*(const vf *)(z + units + u));
+		vf fresh = vf_tanh(*(const vf *)(z + 2 * units + u));
+		vf output = vf_sigmoid(*(const vf *)(z + 3 * units + u));
+		vf state = forget * *(vf *)(cell + u) + input * fresh;
 
-#include <stddef.h>
-#include <stdint.h>
+		*(vf *)(cell + u) = state;
+		*(vf *)(hidden + u) = output * vf_tanh(state);
+	}
+}
 
-#define BF16_PANEL 64 /* columns side by side */
+/* The last vector is not whole: its numbers go one by one, and those past n nowhere. */
+static float exponentials(const float *x, size_t n, float largest, float *to)
+{
+	float last[LANES] __attribute__((aligned(64))), sum;
+	vf total = { 0 };
+	size_t i = 0;
 
-/* [k][n] floats to bfloat16, packed for bf16_product(): [n / BF16_PANEL, up][k / 2, up][BF16_PANEL][2]. */
-size_t bf16_packed_words(size_t k, size_t n); /* 32-bit words of `to` */
-void bf16_pack(const float *from, size_t k, size_t n, uint32_t *to);
+	for (; i + LANES <= n; i += LANES) {
+		vf e = vf_exp(*(const vf *)(x + i) - largest);
 
-/*
- * c[m][n] += a[m][k] * packed; rows of a and c lie lda and n floats apart. pairs: working memory of m * (k / 2, up)
- * words. n is a multiple of 16.
- */
-void bf16_product(size_t m, size_t n, size_t k, const float *a, size_t lda, const uint32_t *packed,
-	uint32_t *pairs, float *c);
+		total += e;
+		memcpy(to + i, &e, sizeof(e));
+	}
+	sum = vf_total(total);
+	if (i < n)
+		*(vf *)last = vf_exp(*(const vf *)(x + i) - largest);
+	for (size_t l = 0; i + l < n; l++)
+		sum += to[i + l] = last[l];
+	return sum;
+}
 
-/* m rows of k floats, lda apart, as pairs of bfloat16: [m][k / 2, up]. */
-void bf16_pairs(size_t m, size_t k, const float *a, size_t lda, uint32_t *pairs);
-
-/* One step of one sequence: z [4][units] gates before activation, cell updated, hidden written. units % 16 == 0. */
-void lstm_cell_avx512(const float *z, size_t units, float *cell, float *hidden);
-
-/* Softmax of n logits into probability; to[i] = e^(x[i] - largest), returns their sum. */
-float lstm_exponentials_avx512(const float *x, size_t n, float largest, float *to);
-
-#endif
+const struct lstm_engine ENGINE = {
+	.name = LANES_NAME,
+	.product = PRODUCT,
+	.cell = cell_of,
+	.exponentials = exponentials,
+};

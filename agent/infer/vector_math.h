@@ -2,8 +2,9 @@
 /*
  * vector_math.h - exponential and its relatives for vectors of any width; for agent/infer only.
  *
- * Included inside a target section after `vf` (floats), `vi` (int32 of as many lanes), vf_larger() and vf_smaller() are
- * defined, and VF_AVX512 where they are 512 bits wide; the last two return their second argument when either is NaN. No table, no branch; NaN stays NaN.
+ * Included by lanes_avx2.h and lanes_avx512.h after `vf` (floats), `vi` (int32 of as many lanes), vf_larger() and vf_smaller()
+ * are defined, and VF_AVX512 where they are 512 bits wide; the last two return their second argument when either is NaN. No
+ * table, no branch; NaN stays NaN.
  */
 
 /*

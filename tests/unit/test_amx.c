@@ -14,11 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/infer/amx.h"
+#include "agent/infer/bf16.h"
 #include "agent/infer/engine.h"
 #include "agent/infer/infer.h"
 #include "agent/infer/knn.h"
 #include "agent/infer/lstm.h"
-#include "agent/infer/lstm_lanes.h"
 #include "agent/infer/random.h"
 #include "amx_emulator.h"
 #include "engine_nets.h"

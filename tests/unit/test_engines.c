@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include "agent/infer/infer.h"
 #include "agent/infer/random.h"
+#include "cpu_engines.h"
 #include "engine_nets.h"
 
 /* Memory is what the sanitizers look at, and the reference takes ten times as long with them. */
@@ -47,6 +48,8 @@ static struct infer_plan *prepare(
 	assert_non_null(plan);
 	if (strcmp(infer_engine(plan), engine) == 0)
 		return plan;
+	/* A twin may also be missing because it does not suit the net. */
+	assert_false(arithmetic == INFER_FLOAT && cpu_has_engine(engine));
 	infer_free(plan);
 	return NULL;
 }

@@ -16,8 +16,10 @@
 #include <string.h>
 #include "agent/infer/lstm.h"
 #include "agent/infer/random.h"
+#include "cpu_engines.h"
 
-static const char *const engines[] = { "scalar", "avx512", "avx512-bf16" };
+static const char *const engines[] = { "scalar", "avx2", "avx512", "avx512-bf16" };
+#define N_ENGINES (sizeof(engines) / sizeof(engines[0]))
 
 struct shape {
 	uint32_t n_layers, widths[4], steps, classes; /* widths: inputs, units of each layer */
@@ -147,6 +149,7 @@ static struct lstm_plan *prepare(const struct lstm_model *model, const char *eng
 	if (strcmp(lstm_engine(plan), engine) == 0)
 		return plan;
 	print_message("  this CPU has no %s\n", engine);
+	assert_false(cpu_has_engine(engine));
 	lstm_free(plan);
 	return NULL;
 }
@@ -191,7 +194,7 @@ static void check(const struct shape *shape, const char *engine, bool one_hot)
 			shape->classes, engine, one_hot ? "one-hot" : "dense", agree, n, worst,
 			(unsigned long long)lstm_recomputed(scratch));
 		assert_int_equal(agree, n);
-		assert_true(worst < (strcmp(engine, "avx512-bf16") == 0 ? 0.03 : 1e-4));
+		assert_true(worst < (strcmp(engine, "avx512-bf16") == 0 ? 0.03 : 1e-5));
 		/* One at a time, nothing changes but roundings. */
 		if (strcmp(engine, "avx512-bf16") != 0) {
 			assert_int_equal(one_hot ? lstm_run_hot(plan, scratch, hot + steps, 1,
@@ -201,7 +204,7 @@ static void check(const struct shape *shape, const char *engine, bool one_hot)
 				0);
 			reference(&model, x + steps * inputs, expected);
 			for (uint32_t c = 0; c < shape->classes; c++)
-				assert_true(fabs(expected[c] - probability[c]) < 1e-4);
+				assert_true(fabs(expected[c] - probability[c]) < 1e-5);
 		}
 	}
 	lstm_scratch_free(scratch);
@@ -217,7 +220,7 @@ static void one_hot_sequences_agree(void **state)
 {
 	(void)state;
 	for (size_t s = 0; s < N_SHAPES; s++)
-		for (size_t e = 0; e < 3; e++)
+		for (size_t e = 0; e < N_ENGINES; e++)
 			check(&shapes[s], engines[e], true);
 }
 
@@ -225,17 +228,75 @@ static void dense_sequences_agree(void **state)
 {
 	(void)state;
 	for (size_t s = 1; s < N_SHAPES; s++)
-		for (size_t e = 0; e < 3; e++)
+		for (size_t e = 0; e < N_ENGINES; e++)
 			check(&shapes[s], engines[e], false);
+}
+
+/* 4,096 sequences at once, and the same ones in calls of every size from one to ninety: no bit differs. */
+static void any_batch_is_its_parts(void **state)
+{
+	enum { N = 4096 };
+	struct lstm_model model = make(&shapes[2]);
+	const size_t steps = model.steps, inputs = model.layer[0].inputs;
+	struct random_state random = random_seed(8);
+	float *x = draw(&random, N * steps * inputs, 1), *whole, *parts;
+	uint32_t *best = malloc(2 * N * sizeof(*best));
+
+	(void)state;
+	whole = malloc((size_t)N * model.classes * sizeof(*whole));
+	parts = malloc((size_t)N * model.classes * sizeof(*parts));
+	assert_true(whole && parts && best);
+	for (size_t e = 0; e < N_ENGINES; e++) {
+		struct lstm_plan *plan = prepare(&model, engines[e]);
+		struct lstm_scratch *scratch = plan ? lstm_scratch_new(plan) : NULL;
+
+		if (!plan)
+			continue;
+		assert_int_equal(lstm_run(plan, scratch, x, N, whole, best), 0);
+		for (size_t at = 0, n = 1; at < N; at += n, n++) {
+			n = n < N - at ? n : N - at;
+			assert_int_equal(lstm_run(plan, scratch, x + at * steps * inputs, n,
+						 parts + at * model.classes, best + N + at),
+				0);
+		}
+		assert_memory_equal(whole, parts, N * model.classes * sizeof(*whole));
+		assert_memory_equal(best, best + N, N * sizeof(*best));
+		lstm_scratch_free(scratch);
+		lstm_free(plan);
+	}
+	unmake(&model);
+	free(x);
+	free(whole);
+	free(parts);
+	free(best);
+}
+
+static void the_widest_is_the_default(void **state)
+{
+	static const char *const all[] = { "scalar", "avx2", "avx512", "avx512-bf16", "amx" };
+	struct lstm_model model = make(&shapes[2]);
+	struct lstm_plan *plan = lstm_prepare(&model);
+	const char *widest = NULL;
+
+	(void)state;
+	for (size_t e = 0; e < sizeof(all) / sizeof(all[0]); e++) {
+		struct lstm_plan *forced = prepare(&model, all[e]);
+
+		widest = forced ? all[e] : widest;
+		lstm_free(forced);
+	}
+	assert_string_equal(lstm_engine(plan), widest);
+	lstm_free(plan);
+	unmake(&model);
 }
 
 static void running_allocates_nothing(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < 6; i++) {
-		struct lstm_model model = make(&shapes[i < 3 ? 0 : 3]);
+	for (size_t i = 0; i < 2 * N_ENGINES; i++) {
+		struct lstm_model model = make(&shapes[i < N_ENGINES ? 0 : 3]);
 		const size_t n = 49, steps = model.steps, inputs = model.layer[0].inputs;
-		struct lstm_plan *plan = prepare(&model, engines[i % 3]);
+		struct lstm_plan *plan = prepare(&model, engines[i % N_ENGINES]);
 		struct lstm_scratch *scratch = plan ? lstm_scratch_new(plan) : NULL;
 		struct random_state random = random_seed(i);
 		float *x = draw(&random, n * steps * inputs, 1);
@@ -291,6 +352,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_hot_sequences_agree),
 		cmocka_unit_test(dense_sequences_agree),
+		cmocka_unit_test(any_batch_is_its_parts),
+		cmocka_unit_test(the_widest_is_the_default),
 		cmocka_unit_test(running_allocates_nothing),
 		cmocka_unit_test(wrong_calls_are_refused),
 	};

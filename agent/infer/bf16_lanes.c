@@ -1,27 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * lstm_lanes.c - the bfloat16 product and the LSTM cell for AVX-512.
+ * bf16_lanes.c - the bfloat16 product for AVX-512.
  *
  * Six rows by four vectors of columns; a panel of weights (32 KiB at k = 256) is used for all rows before the next.
  * Never allocates. The CPU rounds to nearest even and treats denormals as zero in these products.
  */
 #include <immintrin.h>
-#include <string.h>
+#include "agent/infer/bf16.h"
 #include "agent/infer/engine.h"
-#include "agent/infer/lstm_lanes.h"
 
 size_t bf16_packed_words(size_t k, size_t n)
 {
 	return (n + BF16_PANEL - 1) / BF16_PANEL * BF16_PANEL * ((k + 1) / 2);
-}
-
-/* To nearest, ties to even; weights are finite. */
-static uint32_t bf16(float value)
-{
-	uint32_t bits;
-
-	memcpy(&bits, &value, sizeof(bits));
-	return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
 void bf16_pack(const float *from, size_t k, size_t n, uint32_t *to)
@@ -128,45 +118,6 @@ void bf16_product(size_t m, size_t n, size_t k, const float *a, size_t lda, cons
 			panel_of(m, 4, n, half, pairs, packed, c + panel);
 			break;
 		}
-}
-
-ENGINE_TARGET_END
-
-ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
-
-typedef float vf __attribute__((vector_size(64), may_alias));
-typedef int32_t vi __attribute__((vector_size(64), may_alias));
-#define VF_AVX512
-#define vf_larger(x, y) ((vf)_mm512_max_ps(x, y))
-#define vf_smaller(x, y) ((vf)_mm512_min_ps(x, y))
-#include "agent/infer/vector_math.h"
-
-void lstm_cell_avx512(const float *z, size_t units, float *cell, float *hidden)
-{
-	for (size_t u = 0; u < units; u += 16) {
-		vf input = vf_sigmoid(_mm512_loadu_ps(z + u));
-		vf forget = vf_sigmoid(_mm512_loadu_ps(z + units + u));
-		vf fresh = vf_tanh(_mm512_loadu_ps(z + 2 * units + u));
-		vf output = vf_sigmoid(_mm512_loadu_ps(z + 3 * units + u));
-		vf state = forget * (vf)_mm512_loadu_ps(cell + u) + input * fresh;
-
-		_mm512_storeu_ps(cell + u, state);
-		_mm512_storeu_ps(hidden + u, output * vf_tanh(state));
-	}
-}
-
-float lstm_exponentials_avx512(const float *x, size_t n, float largest, float *to)
-{
-	__m512 sum = _mm512_setzero_ps();
-
-	for (size_t i = 0; i < n; i += 16) {
-		__mmask16 mask = n - i >= 16 ? 0xffff : (__mmask16)((1u << (n - i)) - 1);
-		vf e = vf_exp((vf)_mm512_maskz_loadu_ps(mask, x + i) - largest);
-
-		sum = _mm512_mask_add_ps(sum, mask, sum, e);
-		_mm512_mask_storeu_ps(to + i, mask, e);
-	}
-	return _mm512_reduce_add_ps(sum);
 }
 
 ENGINE_TARGET_END

@@ -11,7 +11,7 @@
 #include <unistd.h>
 #include "agent/infer/amx.h"
 #include "agent/infer/bf16.h"
-#include "agent/infer/knn_lanes.h"
+#include "agent/infer/knn_engine.h"
 
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #define XFEATURE_XTILEDATA 18

@@ -26,7 +26,7 @@ extern bool (*amx_usable)(void);
 void amx_bf16_product(
 	size_t m, size_t n, size_t half, const uint32_t *pairs, const uint32_t *packed, float *c);
 
-/* As knn_sums(). */
+/* As knn_avx512.sums(), not narrowed. */
 void amx_sums(const uint32_t *reference, size_t n_panels, size_t groups, const int32_t *start,
 	const int32_t *query, int32_t *sum);
 

@@ -2,9 +2,9 @@
 /*
  * knn.h - exact k nearest neighbours by Euclidean distance, with labels.
  *
- * With AVX-512 VNNI every reference is first looked at in 8 bits; those that could still be among the nearest, by a
- * bound that holds for every row (Cauchy-Schwarz on the roundings), are measured in double. The answer is that of
- * measuring all of them in double. A set is immutable: several threads may search it, each with its own scratch.
+ * With AVX2 (seven bits), AVX-512 VNNI or AMX (eight) every reference is first looked at in bytes; those that could still be
+ * among the nearest, by a bound that holds for every row (Cauchy-Schwarz on the roundings), are measured in double. The
+ * answer is that of measuring all of them in double. A set is immutable: several threads may search it, each with its own scratch.
  */
 #ifndef SEMANTOS_INFER_KNN_H
 #define SEMANTOS_INFER_KNN_H
@@ -27,7 +27,7 @@ struct knn_neighbour {
 
 /*
  * rows: [n][width] finite floats, |x| <= 1e15; labels: [n], or NULL for zeros. Copies both. NULL with errno EINVAL or
- * ENOMEM. SEMANTOS_INFER chooses as in infer.h; without "avx512-vnni" all distances are computed in double.
+ * ENOMEM. SEMANTOS_INFER chooses as in infer.h; "scalar" computes all distances in double.
  */
 struct knn_set *knn_new(const float *rows, const uint32_t *labels, size_t n, size_t width);
 void knn_free(struct knn_set *set); /* accepts NULL */
@@ -48,6 +48,6 @@ uint32_t knn_vote(const struct knn_neighbour *found, size_t k);
 /* References measured in double since the scratch was made. */
 uint64_t knn_measured(const struct knn_scratch *scratch);
 
-const char *knn_engine(const struct knn_set *set); /* "scalar", "avx512-vnni" or "amx" */
+const char *knn_engine(const struct knn_set *set); /* "scalar", "avx2", "avx512-vnni" or "amx" */
 
 #endif

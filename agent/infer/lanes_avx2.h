@@ -5,11 +5,9 @@
 #define LANES 8
 #define LANES_NAME "avx2"
 
-typedef float vf __attribute__((vector_size(LANES * sizeof(float)), may_alias));
-typedef int32_t vi __attribute__((vector_size(LANES * sizeof(float)), may_alias));
-
 #define vf_larger(x, y) ((vf)_mm256_max_ps(x, y))
 #define vf_smaller(x, y) ((vf)_mm256_min_ps(x, y))
+#include "agent/infer/vector_math.h"
 
 static inline __attribute__((always_inline)) float vf_total(vf x)
 {
@@ -18,4 +16,3 @@ static inline __attribute__((always_inline)) float vf_total(vf x)
 	sum = _mm_add_ps(sum, _mm_movehl_ps(sum, sum));
 	return _mm_cvtss_f32(_mm_add_ss(sum, _mm_movehdup_ps(sum)));
 }
-#include "agent/infer/vector_math.h"

@@ -6,9 +6,6 @@
 #define LANES_NAME "avx512"
 #define VF_AVX512
 
-typedef float vf __attribute__((vector_size(LANES * sizeof(float)), may_alias));
-typedef int32_t vi __attribute__((vector_size(LANES * sizeof(float)), may_alias));
-
 #define vf_larger(x, y) ((vf)_mm512_max_ps(x, y))
 #define vf_smaller(x, y) ((vf)_mm512_min_ps(x, y))
 #define vf_total(x) _mm512_reduce_add_ps(x)

@@ -1,11 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vector_math.h - exponential and its relatives for vectors of any width; for agent/infer only.
+ * vector_math.h - vectors of LANES floats and what else is as wide; the exponential and its relatives; for agent/infer only.
  *
- * Included by lanes_avx2.h and lanes_avx512.h after `vf` (floats), `vi` (int32 of as many lanes), vf_larger() and vf_smaller()
- * are defined, and VF_AVX512 where they are 512 bits wide; the last two return their second argument when either is NaN. No
- * table, no branch; NaN stays NaN.
+ * Included by lanes_avx2.h and lanes_avx512.h, which define LANES, vf_larger() and vf_smaller(), which return their second
+ * argument when either is NaN, and VF_AVX512 where vectors are 512 bits wide. No table, no branch; NaN stays NaN.
  */
+#define DOUBLES (LANES / 2)
+#define EIGHT (8 / DOUBLES) /* vectors of eight doubles */
+
+typedef float vf __attribute__((vector_size(4 * LANES), may_alias));
+typedef int16_t vs __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * LANES), may_alias));
+typedef int64_t vl __attribute__((vector_size(4 * LANES), may_alias));
+typedef double vd __attribute__((vector_size(4 * LANES), may_alias));
+typedef int32_t vw __attribute__((vector_size(4 * DOUBLES), may_alias));
 
 /*
  * e^x for |x| <= 87, clamped outside; relative error below 2 ulp. x = n ln 2 + r with |r| <= ln 2 / 2; the Taylor

@@ -27,6 +27,7 @@ bench-infer-run: $(BENCH_INFER)
 	@tests/bench/infer/onnxruntime.sh
 	@$(BENCH_INFER_RUN) >$(B)/bench/infer.txt; code=$$?; cat $(B)/bench/infer.txt; exit $$code
 	@tail -n 1 $(B)/bench/infer.txt >$(B)/bench/infer.json
+	@$(BENCH_INFER_RUN) --engines >$(B)/bench/infer-engines.txt; code=$$?; grep -v '^{' $(B)/bench/infer-engines.txt; exit $$code
 	@$(BENCH_INFER_RUN) --curve >$(B)/bench/infer-curve.txt
 	@if command -v gnuplot >/dev/null; then \
 		tests/bench/infer/plot.sh $(B)/bench/infer-curve.txt $(B)/bench/infer-batch.svg; fi

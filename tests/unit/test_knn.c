@@ -16,8 +16,12 @@
 #include <string.h>
 #include "agent/infer/knn.h"
 #include "agent/infer/random.h"
+#include "cpu_engines.h"
 
 #define QUERIES 23
+
+static const char *const engines[] = { "scalar", "avx2", "avx512-vnni" };
+#define N_ENGINES (sizeof(engines) / sizeof(engines[0]))
 
 struct kind {
 	const char *name;
@@ -60,6 +64,24 @@ static float *draw(const struct kind *kind, size_t n, uint64_t seed)
 	return rows;
 }
 
+/* NULL when this CPU lacks the engine, and only then. */
+static struct knn_set *set_by(
+	const char *engine, const struct kind *kind, const float *rows, const uint32_t *labels)
+{
+	struct knn_set *set;
+
+	setenv("SEMANTOS_INFER", engine, 1);
+	set = knn_new(rows, labels, kind->n, kind->width);
+	unsetenv("SEMANTOS_INFER");
+	assert_non_null(set);
+	if (strcmp(knn_engine(set), engine) == 0)
+		return set;
+	print_message("  this CPU has no %s\n", engine);
+	assert_false(cpu_has_engine(engine));
+	knn_free(set);
+	return NULL;
+}
+
 struct measured {
 	double distance;
 	uint32_t index;
@@ -92,13 +114,11 @@ static void check(const struct kind *kind, const char *engine)
 	memset(queries + 2 * kind->width, 0, kind->width * sizeof(float));
 	for (size_t i = 0; i < kind->width; i++)
 		queries[3 * kind->width + i] *= 9;
-	setenv("SEMANTOS_INFER", engine, 1);
-	set = knn_new(rows, labels, kind->n, kind->width);
-	unsetenv("SEMANTOS_INFER");
-	scratch = knn_scratch_new(set);
-	assert_true(set && scratch);
-	assert_int_equal(knn_search(set, scratch, queries, QUERIES, kind->k, found), 0);
-	for (size_t q = 0; q < QUERIES; q++) {
+	set = set_by(engine, kind, rows, labels);
+	scratch = set ? knn_scratch_new(set) : NULL;
+	if (set)
+		assert_int_equal(knn_search(set, scratch, queries, QUERIES, kind->k, found), 0);
+	for (size_t q = 0; set && q < QUERIES; q++) {
 		for (size_t r = 0; r < kind->n; r++) {
 			all[r] = (struct measured){ 0, (uint32_t)r };
 			for (size_t i = 0; i < kind->width; i++) {
@@ -118,8 +138,9 @@ static void check(const struct kind *kind, const char *engine)
 				fabs(at->distance - all[i].distance) <= 1e-13 * all[i].distance);
 		}
 	}
-	print_message("  %s by %s: %.1f of %zu measured for a query\n", kind->name, knn_engine(set),
-		(double)knn_measured(scratch) / QUERIES, kind->n);
+	if (set)
+		print_message("  %s by %s: %.1f of %zu measured for a query\n", kind->name, engine,
+			(double)knn_measured(scratch) / QUERIES, kind->n);
 	knn_scratch_free(scratch);
 	knn_free(set);
 	free(rows);
@@ -132,10 +153,77 @@ static void check(const struct kind *kind, const char *engine)
 static void neighbours_are_those_of_measuring_all(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < N_KINDS; i++) {
-		check(&kinds[i], "scalar");
-		check(&kinds[i], "avx512-vnni");
+	for (size_t i = 0; i < N_KINDS; i++)
+		for (size_t e = 0; e < N_ENGINES; e++)
+			check(&kinds[i], engines[e]);
+}
+
+/*
+ * 4,096 queries at once, and the same ones in calls of every size from one to ninety, by every engine: the same neighbours, and
+ * from AVX2 and AVX-512 the same distances to the bit.
+ */
+static void any_batch_by_any_engine_is_the_same(void **state)
+{
+	enum { N = 4096, K = 5 };
+	static const struct kind kind = { "many queries", 321, 37, K, 1, 0, 0, false };
+	float *rows = draw(&kind, kind.n, 3), *queries = draw(&kind, N, 4);
+	struct knn_neighbour *first = calloc(N * K, sizeof(*first)),
+			     *whole = calloc(N * K, sizeof(*whole)),
+			     *parts = calloc(N * K, sizeof(*parts));
+
+	(void)state;
+	assert_true(first && whole && parts);
+	/* Whole rows of one large number: sums of bytes as large as they get, of both signs. */
+	for (size_t i = 0; i < 40 * kind.width; i++)
+		rows[i] = i / kind.width % 2 ? 3 : -3;
+	for (size_t i = 0; i < 40 * kind.width; i++)
+		queries[i] = i / kind.width % 3 ? 3 : -3;
+	for (size_t e = 0; e < N_ENGINES; e++) {
+		struct knn_set *set = set_by(engines[e], &kind, rows, NULL);
+		struct knn_scratch *scratch = set ? knn_scratch_new(set) : NULL;
+
+		if (!set)
+			continue;
+		assert_int_equal(knn_search(set, scratch, queries, N, K, whole), 0);
+		for (size_t at = 0, n = 1; at < N; at += n, n++) {
+			n = n < N - at ? n : N - at;
+			assert_int_equal(knn_search(set, scratch, queries + at * kind.width, n, K,
+						 parts + at * K),
+				0);
+		}
+		assert_memory_equal(whole, parts, N * K * sizeof(*whole));
+		for (size_t i = 0; e > 0 && i < N * K; i++)
+			assert_int_equal(whole[i].index, first[i].index);
+		if (e > 1 && cpu_has_engine(engines[1]))
+			assert_memory_equal(whole, first, N * K * sizeof(*whole));
+		memcpy(first, whole, N * K * sizeof(*whole));
+		knn_scratch_free(scratch);
+		knn_free(set);
 	}
+	free(rows);
+	free(queries);
+	free(first);
+	free(whole);
+	free(parts);
+}
+
+static void the_widest_is_the_default(void **state)
+{
+	static const char *const all[] = { "scalar", "avx2", "avx512-vnni", "amx" };
+	static const struct kind kind = { "one row", 1, 1, 1, 1, 0, 0, false };
+	const float row[] = { 1 };
+	struct knn_set *set = knn_new(row, NULL, 1, 1);
+	const char *widest = NULL;
+
+	(void)state;
+	for (size_t e = 0; e < sizeof(all) / sizeof(all[0]); e++) {
+		struct knn_set *forced = set_by(all[e], &kind, row, NULL);
+
+		widest = forced ? all[e] : widest;
+		knn_free(forced);
+	}
+	assert_string_equal(knn_engine(set), widest);
+	knn_free(set);
 }
 
 static void the_vote_is_the_commonest_label(void **state)
@@ -152,24 +240,18 @@ static void the_vote_is_the_commonest_label(void **state)
 
 static void searching_allocates_nothing(void **state)
 {
-	static const char *const engines[] = { "scalar", "avx512-vnni" };
-
 	(void)state;
-	for (size_t e = 0; e < 2; e++) {
+	for (size_t e = 0; e < N_ENGINES; e++) {
 		const struct kind *kind = &kinds[0];
 		float *rows = draw(kind, kind->n, 1), *queries = draw(kind, QUERIES, 2);
 		struct knn_neighbour *found = calloc(QUERIES * kind->k, sizeof(*found));
-		struct knn_scratch *scratch;
+		struct knn_set *set = set_by(engines[e], kind, rows, NULL);
+		struct knn_scratch *scratch = set ? knn_scratch_new(set) : NULL;
 		struct mallinfo2 before, after;
-		struct knn_set *set;
 
-		setenv("SEMANTOS_INFER", engines[e], 1);
-		set = knn_new(rows, NULL, kind->n, kind->width);
-		unsetenv("SEMANTOS_INFER");
-		scratch = knn_scratch_new(set);
-		assert_true(set && scratch && found);
+		assert_non_null(found);
 		before = mallinfo2();
-		for (size_t n = 0; n <= QUERIES; n++)
+		for (size_t n = 0; set && n <= QUERIES; n++)
 			assert_int_equal(knn_search(set, scratch, queries, n, kind->k, found), 0);
 		after = mallinfo2();
 		assert_int_equal(before.uordblks, after.uordblks);
@@ -211,6 +293,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(neighbours_are_those_of_measuring_all),
+		cmocka_unit_test(any_batch_by_any_engine_is_the_same),
+		cmocka_unit_test(the_widest_is_the_default),
 		cmocka_unit_test(the_vote_is_the_commonest_label),
 		cmocka_unit_test(searching_allocates_nothing),
 		cmocka_unit_test(wrong_calls_are_refused),

@@ -17,7 +17,18 @@
 
 static const struct peer *const peers[N_PEERS] = { &peer_openblas, &peer_onednn, &peer_onnxruntime,
 	&peer_torch, &peer_faiss };
-static bool curve;
+static enum compare_mode mode;
+
+/* What SEMANTOS_INFER has to be for each of our own; NULL: the default. */
+static const char *const engines[FIRST_PEER] = { [AVX2] = "avx2", [PLAIN] = "scalar" };
+
+static void force(const char *engine)
+{
+	if (engine)
+		setenv("SEMANTOS_INFER", engine, 1);
+	else
+		unsetenv("SEMANTOS_INFER");
+}
 
 /* A peer at work on one net. */
 struct peer_run {
@@ -121,36 +132,51 @@ static void bench_net(const struct net *net, size_t n, double target)
 	struct model *model = net_of(net, &random);
 	uint32_t width = net->widths[0], n_out = net->widths[net->n_widths - 1];
 	float *rows = malloc(n * width * sizeof(float));
-	struct mlp quick = { .n = n, .rows = rows, .scores = n_out <= 2 }, plain = quick;
+	struct mlp ours[FIRST_PEER] = { { NULL } };
 	struct peer_run peer[N_PEERS] = { { NULL } };
-	struct contender all[CONTENDERS] = { { run_ours, &quick }, { run_ours, &plain } };
+	struct contender all[CONTENDERS] = { { NULL } };
+	const float *exact = NULL;
 	double sum = 0;
 
 	for (size_t i = 0; i < n * width; i++)
 		rows[i] = net->digits ? (float)random_below(&random, 10)
 				      : (float)(2 * random_unit(&random) - 1);
-	quick.out = malloc(4 * n * sizeof(float));
-	plain.out = malloc(4 * n * sizeof(float));
-	/* The threshold in the middle, where near ties are. */
-	plain.plan = infer_prepare(model, (uint32_t)n, INFER_FLOAT);
-	plain.scratch = infer_scratch_new(plain.plan);
-	run_ours(&plain);
-	for (size_t r = 0; n_out <= 2 && r < n; r++)
-		sum += plain.out[r];
-	model->decision_threshold = n > 1 ? (float)(sum / (double)n) : 0;
-	quick.plan = infer_prepare(model, (uint32_t)n, INFER_QUICK);
-	quick.scratch = infer_scratch_new(quick.plan);
-	run_ours(&quick);
-	for (size_t r = 0; n_out <= 2 && r < n; r++)
-		if ((quick.out[r] >= model->decision_threshold) !=
-				(plain.out[r] >= model->decision_threshold) &&
-			fabsf(plain.out[r] - model->decision_threshold) > 1e-3f)
-			differ(net->name, "the quick twin");
+	for (size_t at = 0; at < FIRST_PEER; at++) {
+		/* Floats first: they say where the middle is, which is the threshold, and where near ties are. */
+		static const size_t order[] = { FLOATS, OURS, AVX2, PLAIN };
+		size_t c = order[at];
+
+		if (!compare_wants(mode, c))
+			continue;
+		force(engines[c]);
+		ours[c] = (struct mlp){ .plan = infer_prepare(model, (uint32_t)n,
+						c == FLOATS ? INFER_FLOAT : INFER_QUICK),
+			.rows = rows,
+			.out = malloc(4 * n * sizeof(float)),
+			.n = n,
+			.scores = n_out <= 2 };
+		force(NULL);
+		ours[c].scratch = infer_scratch_new(ours[c].plan);
+		all[c] = (struct contender){ run_ours, &ours[c] };
+		run_ours(&ours[c]);
+		if (c == FLOATS) {
+			exact = ours[c].out;
+			for (size_t r = 0; n_out <= 2 && r < n; r++)
+				sum += exact[r];
+			model->decision_threshold = n > 1 ? (float)(sum / (double)n) : 0;
+		}
+		for (size_t r = 0; n_out <= 2 && r < n; r++)
+			if ((ours[c].out[r] >= model->decision_threshold) !=
+					(exact[r] >= model->decision_threshold) &&
+				fabsf(exact[r] - model->decision_threshold) > 1e-3f)
+				differ(net->name, contender_names[c]);
+	}
 	for (size_t p = 0; p < N_PEERS; p++) {
 		const struct peer *of = peers[p];
 
 		peer[p] = (struct peer_run){ .peer = of, .rows = rows };
-		peer[p].it = of->mlp_make ? of->mlp_make(model, n) : NULL;
+		if (of->mlp_make && compare_wants(mode, FIRST_PEER + p))
+			peer[p].it = of->mlp_make(model, n);
 		if (!peer[p].it)
 			continue;
 		peer[p].out = malloc(n * n_out * sizeof(float));
@@ -158,27 +184,26 @@ static void bench_net(const struct net *net, size_t n, double target)
 		run_peer_mlp(&peer[p]);
 		for (size_t r = 0; r < n * n_out; r++) {
 			const float *out = peer[p].out;
-			float ours = n_out <= 2 ? plain.out[r / n_out] : plain.out[r];
+			float own = n_out <= 2 ? exact[r / n_out] : exact[r];
 			float other = n_out == 2 ? out[r / 2 * 2 + 1] - out[r / 2 * 2] : out[r];
 
-			if (!(fabsf(ours - other) <= 1e-3f * (1 + fabsf(ours))))
+			if (!(fabsf(own - other) <= 1e-3f * (1 + fabsf(own))))
 				differ(net->name, of->name);
 		}
 	}
 	compare(net->name, n, all, target,
-		100.0 * (double)infer_recomputed(quick.scratch) / (double)n, curve);
+		100.0 * (double)infer_recomputed(ours[OURS].scratch) / (double)n, mode);
 	for (size_t p = 0; p < N_PEERS; p++) {
 		if (peer[p].it)
 			peers[p]->mlp_free(peer[p].it);
 		free(peer[p].out);
 	}
-	infer_scratch_free(plain.scratch);
-	infer_scratch_free(quick.scratch);
-	infer_free(plain.plan);
-	infer_free(quick.plan);
+	for (size_t c = 0; c < FIRST_PEER; c++) {
+		infer_scratch_free(ours[c].scratch);
+		infer_free(ours[c].plan);
+		free(ours[c].out);
+	}
 	model_free(model);
-	free(quick.out);
-	free(plain.out);
 	free(rows);
 }
 
@@ -220,50 +245,56 @@ static void bench_kleio(size_t n, double target)
 				draw(&random, 4 * UNITS, 0.1) } },
 		draw(&random, UNITS * HOT, 0.15), draw(&random, HOT, 0.1) };
 	uint32_t *hot = malloc(n * STEPS * sizeof(*hot));
-	struct kleio quick = { .hot = hot, .n = n }, plain = quick;
+	struct kleio ours[FIRST_PEER] = { { NULL } };
 	struct peer_run peer[N_PEERS] = { { NULL } };
-	struct contender all[CONTENDERS] = { { run_kleio, &quick }, { run_kleio, &plain } };
+	struct contender all[CONTENDERS] = { { NULL } };
 
 	for (size_t i = 0; i < n * STEPS; i++)
 		hot[i] = (uint32_t)random_below(&random, HOT);
-	quick.probability = malloc(n * HOT * sizeof(float));
-	plain.probability = malloc(n * HOT * sizeof(float));
-	quick.plan = lstm_prepare(&model);
-	setenv("SEMANTOS_INFER", "avx512", 1);
-	plain.plan = lstm_prepare(&model);
-	unsetenv("SEMANTOS_INFER");
-	quick.scratch = lstm_scratch_new(quick.plan);
-	plain.scratch = lstm_scratch_new(plain.plan);
-	run_kleio(&quick);
-	run_kleio(&plain);
+	for (size_t c = 0; c < FIRST_PEER; c++) {
+		if (!compare_wants(mode, c))
+			continue;
+		force(c == FLOATS ? "avx512" : engines[c]);
+		ours[c] = (struct kleio){ .plan = lstm_prepare(&model),
+			.hot = hot,
+			.probability = malloc(n * HOT * sizeof(float)),
+			.n = n };
+		force(NULL);
+		ours[c].scratch = lstm_scratch_new(ours[c].plan);
+		all[c] = (struct contender){ run_kleio, &ours[c] };
+		run_kleio(&ours[c]);
+		for (size_t i = 0; i < n * HOT; i++)
+			if (!(fabsf(ours[c].probability[i] - ours[OURS].probability[i]) <= 1e-3f))
+				differ("Kleio", contender_names[c]);
+	}
 	for (size_t p = 0; p < N_PEERS; p++) {
 		const struct peer *of = peers[p];
 
 		peer[p] = (struct peer_run){ .peer = of };
-		peer[p].it = of->lstm_make ? of->lstm_make(&model, hot, n) : NULL;
+		if (of->lstm_make && compare_wants(mode, FIRST_PEER + p))
+			peer[p].it = of->lstm_make(&model, hot, n);
 		if (!peer[p].it)
 			continue;
 		peer[p].out = malloc(n * HOT * sizeof(float));
 		all[FIRST_PEER + p] = (struct contender){ run_peer_lstm, &peer[p] };
 		run_peer_lstm(&peer[p]);
 		for (size_t i = 0; i < n * HOT; i++)
-			if (!(fabsf(plain.probability[i] - peer[p].out[i]) <= 1e-5f &&
-				    fabsf(quick.probability[i] - peer[p].out[i]) <= 1e-3f))
+			if (!(fabsf(ours[FLOATS].probability[i] - peer[p].out[i]) <= 1e-5f &&
+				    fabsf(ours[OURS].probability[i] - peer[p].out[i]) <= 1e-3f))
 				differ("Kleio", of->name);
 	}
 	compare("Kleio LSTM 256x2", n, all, target,
-		100.0 * (double)lstm_recomputed(quick.scratch) / (double)n, curve);
+		100.0 * (double)lstm_recomputed(ours[OURS].scratch) / (double)n, mode);
 	for (size_t p = 0; p < N_PEERS; p++) {
 		if (peer[p].it)
 			peers[p]->lstm_free(peer[p].it);
 		free(peer[p].out);
 	}
-	lstm_scratch_free(quick.scratch);
-	lstm_scratch_free(plain.scratch);
-	lstm_free(quick.plan);
-	lstm_free(plain.plan);
-	free(quick.probability);
-	free(plain.probability);
+	for (size_t c = 0; c < FIRST_PEER; c++) {
+		lstm_scratch_free(ours[c].scratch);
+		lstm_free(ours[c].plan);
+		free(ours[c].probability);
+	}
 	free(hot);
 	for (uint32_t l = 0; l < 2; l++) {
 		free((void *)model.layer[l].kernel);
@@ -319,42 +350,55 @@ static void bench_knn(size_t n, double target)
 	enum { ROWS = 4096, WIDTH = 128 };
 	struct random_state random = random_seed(3);
 	float *rows = draw(&random, ROWS * WIDTH, 1), *queries = draw(&random, n * WIDTH, 1);
-	struct nearest ours = { .queries = queries,
-		.n = n,
-		.set = knn_new(rows, NULL, ROWS, WIDTH),
-		.found = malloc(n * NEAREST * sizeof(*ours.found)) };
+	struct nearest ours[FIRST_PEER] = { { NULL } };
 	struct peer_run peer[N_PEERS] = { { NULL } };
-	struct contender all[CONTENDERS] = { { run_knn, &ours } };
+	struct contender all[CONTENDERS] = { { NULL } };
 
-	ours.scratch = knn_scratch_new(ours.set);
-	run_knn(&ours);
+	for (size_t c = 0; c < FIRST_PEER; c++) {
+		if (c == FLOATS || !compare_wants(mode, c))
+			continue;
+		force(engines[c]);
+		ours[c] = (struct nearest){ .set = knn_new(rows, NULL, ROWS, WIDTH),
+			.queries = queries,
+			.found = malloc(n * NEAREST * sizeof(*ours[c].found)),
+			.n = n };
+		force(NULL);
+		ours[c].scratch = knn_scratch_new(ours[c].set);
+		all[c] = (struct contender){ run_knn, &ours[c] };
+		run_knn(&ours[c]);
+		for (size_t i = 0; i < n * NEAREST; i++)
+			if (ours[c].found[i].index != ours[OURS].found[i].index)
+				differ("KNN", contender_names[c]);
+	}
 	for (size_t p = 0; p < N_PEERS; p++) {
 		const struct peer *of = peers[p];
 		size_t other;
 
 		peer[p] = (struct peer_run){ .peer = of };
-		peer[p].it =
-			of->knn_make ? of->knn_make(rows, ROWS, WIDTH, queries, n, NEAREST) : NULL;
+		if (of->knn_make && compare_wants(mode, FIRST_PEER + p))
+			peer[p].it = of->knn_make(rows, ROWS, WIDTH, queries, n, NEAREST);
 		if (!peer[p].it)
 			continue;
 		peer[p].index = malloc(n * NEAREST * sizeof(uint32_t));
 		all[FIRST_PEER + p] = (struct contender){ run_peer_knn, &peer[p] };
 		run_peer_knn(&peer[p]);
-		other = out_of_order(&ours, rows, WIDTH, peer[p].index, of->name);
-		if (other && !curve)
+		other = out_of_order(&ours[OURS], rows, WIDTH, peer[p].index, of->name);
+		if (other && mode != COMPARE_CURVE)
 			printf("(%zu of %zu neighbours of %s are out of order, by less than "
 			       "1e-4)\n",
 				other, n * NEAREST, of->name);
 	}
-	compare("KNN 4096x128, k = 16", n, all, target, -1, curve);
+	compare("KNN 4096x128, k = 16", n, all, target, -1, mode);
 	for (size_t p = 0; p < N_PEERS; p++) {
 		if (peer[p].it)
 			peers[p]->knn_free(peer[p].it);
 		free(peer[p].index);
 	}
-	knn_scratch_free(ours.scratch);
-	knn_free(ours.set);
-	free(ours.found);
+	for (size_t c = 0; c < FIRST_PEER; c++) {
+		knn_scratch_free(ours[c].scratch);
+		knn_free(ours[c].set);
+		free(ours[c].found);
+	}
 	free(rows);
 	free(queries);
 }
@@ -380,17 +424,30 @@ static bool wanted(const char *only, const char *name)
 
 int main(int argc, char **argv)
 {
-	const char *only = argc == 3 && strcmp(argv[1], "--only") == 0 ? argv[2] : NULL;
+	const char *only = NULL;
+	bool usage = false;
 
-	curve = argc == 2 && strcmp(argv[1], "--curve") == 0;
-	if (argc > 1 && !curve && !only) {
-		fprintf(stderr, "Usage: bench_infer [--curve]   (every model at many batches)\n"
-				"       bench_infer --only NAME   (models whose names begin so)\n");
+	for (int i = 1; i < argc; i++) {
+		if (strcmp(argv[i], "--curve") == 0)
+			mode = COMPARE_CURVE;
+		else if (strcmp(argv[i], "--engines") == 0)
+			mode = COMPARE_ENGINES;
+		else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
+			only = argv[++i];
+		else
+			usage = true;
+	}
+	if (usage) {
+		fprintf(stderr, "Usage: bench_infer [--curve | --engines] [--only NAME]\n"
+				"  --curve    every model at many batches, for plot.sh\n"
+				"  --engines  our engines among each other: AVX2 and plain C "
+				"beside the default\n"
+				"  --only     models whose names begin so\n");
 		return 2;
 	}
 	/* OpenBLAS read its variables when it was loaded; infer.mk clears those that would hold it back. */
-	compare_head(curve);
-	if (curve) {
+	compare_head(mode);
+	if (mode == COMPARE_CURVE) {
 		draw_curves();
 		return 0;
 	}

@@ -14,8 +14,8 @@
 #define SLOW_ROUNDS 9 /* where one run takes long */
 #define ROUND_NS 4e6 /* a contender's share of a round */
 
-const char *const contender_names[CONTENDERS] = { "semantos", "float32", "OpenBLAS", "oneDNN",
-	"onnxruntime", "torch", "FAISS" };
+const char *const contender_names[CONTENDERS] = { "semantos", "float32", "AVX2", "plain C",
+	"OpenBLAS", "oneDNN", "onnxruntime", "torch", "FAISS" };
 
 static char json[65536];
 static size_t json_used;
@@ -58,20 +58,39 @@ __attribute__((format(printf, 1, 2))) static void note(const char *format, ...)
 	json_used += (size_t)wrote;
 }
 
-void compare_head(bool curve)
+bool compare_wants(enum compare_mode mode, size_t contender)
 {
-	if (curve)
+	if (contender == OURS || mode == COMPARE_CURVE)
+		return true;
+	if (mode == COMPARE_ENGINES)
+		return contender < FIRST_PEER;
+	return contender == FLOATS || contender >= FIRST_PEER;
+}
+
+void compare_head(enum compare_mode mode)
+{
+	if (mode == COMPARE_CURVE)
 		return;
 	printf("%-22s %5s", "us a batch, median", "batch");
 	for (size_t c = 0; c < CONTENDERS; c++)
-		printf(" %11s", contender_names[c]);
-	printf("  fastest peer / semantos: median (quartiles)\n");
+		if (compare_wants(mode, c))
+			printf(" %11s", contender_names[c]);
+	printf(mode == COMPARE_ENGINES ? "  times as long as semantos: median (quartiles)\n"
+				       : "  fastest peer / semantos: median (quartiles)\n");
+}
+
+/* In every round the one's time over the other's. */
+static void ratios(const double *one, const double *other, size_t rounds, double *ratio)
+{
+	for (size_t round = 0; round < rounds; round++)
+		ratio[round] = one[round] / other[round];
 }
 
 void compare(const char *model, size_t batch, const struct contender *all, double target,
-	double again_percent, bool curve)
+	double again_percent, enum compare_mode mode)
 {
 	static double us[CONTENDERS][MOST_ROUNDS];
+	const bool curve = mode == COMPARE_CURVE;
 	size_t rounds = curve ? SLOW_ROUNDS : MOST_ROUNDS, iterations[CONTENDERS] = { 0 };
 	size_t fastest = 0;
 	double ratio[MOST_ROUNDS], middle, best = INFINITY;
@@ -104,6 +123,8 @@ void compare(const char *model, size_t batch, const struct contender *all, doubl
 	for (size_t c = 0; c < CONTENDERS; c++) {
 		double value = all[c].run ? quartile(us[c], rounds, 2) : NAN;
 
+		if (!compare_wants(mode, c))
+			continue;
 		if (curve)
 			printf(all[c].run ? ";%.4g" : ";NaN", value);
 		else if (all[c].run)
@@ -117,24 +138,33 @@ void compare(const char *model, size_t batch, const struct contender *all, doubl
 			fastest = c;
 		}
 	}
-	for (size_t round = 0; round < rounds; round++)
-		ratio[round] = us[fastest][round] / us[OURS][round];
-	middle = quartile(ratio, rounds, 2);
-	if (!curve) {
+	note("}");
+	for (size_t c = FLOATS; mode == COMPARE_ENGINES && c < FIRST_PEER; c++)
+		if (all[c].run) {
+			ratios(us[c], us[OURS], rounds, ratio);
+			printf("  %s %.2f (%.2f-%.2f)", contender_names[c],
+				quartile(ratio, rounds, 2), quartile(ratio, rounds, 1),
+				quartile(ratio, rounds, 3));
+		}
+	if (mode != COMPARE_ENGINES) {
+		ratios(us[fastest], us[OURS], rounds, ratio);
+		middle = quartile(ratio, rounds, 2);
+		note(",\"fastest_peer\":\"%s\",\"times_faster\":%.4g,\"quartiles\":[%.4g,%.4g],"
+		     "\"target\":%.3g,\"hit\":%s",
+			contender_names[fastest], middle, quartile(ratio, rounds, 1),
+			quartile(ratio, rounds, 3), target, middle >= target ? "true" : "false");
+	}
+	if (mode == COMPARE_PEERS) {
 		printf("  %.2f (%.2f-%.2f) %s, target %.3g: %s", middle, quartile(ratio, rounds, 1),
 			quartile(ratio, rounds, 3), contender_names[fastest], target,
 			middle >= target ? "hit" : "MISSED");
 		if (again_percent >= 0)
 			printf(", %.2g %% computed again", again_percent);
 	}
-	printf("\n");
-	fflush(stdout);
-	note("},\"fastest_peer\":\"%s\",\"times_faster\":%.4g,\"quartiles\":[%.4g,%.4g],"
-	     "\"target\":%.3g,\"hit\":%s",
-		contender_names[fastest], middle, quartile(ratio, rounds, 1),
-		quartile(ratio, rounds, 3), target, middle >= target ? "true" : "false");
 	if (again_percent >= 0)
 		note(",\"again_percent\":%.3g", again_percent);
+	printf("\n");
+	fflush(stdout);
 	note("}");
 }
 

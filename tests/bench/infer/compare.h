@@ -11,7 +11,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { OURS, FLOATS, FIRST_PEER, N_PEERS = 5, CONTENDERS = FIRST_PEER + N_PEERS };
+/* Our own first: the default, its floats, and what narrower CPUs take; then the peers. */
+enum { OURS, FLOATS, AVX2, PLAIN, FIRST_PEER, N_PEERS = 5, CONTENDERS = FIRST_PEER + N_PEERS };
+
+/* Against the peers; at many batches, for plot.sh; our engines among each other. */
+enum compare_mode { COMPARE_PEERS, COMPARE_CURVE, COMPARE_ENGINES };
 
 struct contender {
 	void (*run)(void *state); /* NULL: takes no part */
@@ -20,14 +24,15 @@ struct contender {
 
 extern const char *const contender_names[CONTENDERS];
 
-void compare_head(bool curve);
+bool compare_wants(enum compare_mode mode, size_t contender);
+void compare_head(enum compare_mode mode);
 
 /*
  * target: how many times faster than the fastest peer; again_percent: rows computed again, below 0: does not apply.
- * curve: few rounds, and one line of bare numbers for plot.sh.
+ * COMPARE_CURVE: few rounds, and one line of bare numbers.
  */
 void compare(const char *model, size_t batch, const struct contender *all, double target,
-	double again_percent, bool curve);
+	double again_percent, enum compare_mode mode);
 
 void compare_json(void); /* all rows so far, one line */
 

@@ -11,14 +11,14 @@ out=${2:?Usage: plot.sh CURVE.txt FILE.svg}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mapfile -t models < <(cut -d';' -f1 "$curve" | awk '!seen[$0]++')
-names=(semantos "semantos, float32" OpenBLAS oneDNN onnxruntime torch FAISS)
+names=(semantos "semantos, float32" "semantos, AVX2" "semantos, plain C" OpenBLAS oneDNN onnxruntime torch FAISS)
 {
-	echo 'set terminal svg size 980,980 font "sans,12" background "white"'
+	echo 'set terminal svg size 980,1240 font "sans,12" background "white"'
 	echo "set output '$out'"
 	echo 'set multiplot layout 3,2'
 	echo 'set logscale xy; set format y "%g"; set datafile separator ";"; set datafile missing "NaN"'
 	echo 'set xtics (1, 4, 16, 64, 256, 1024); set xrange [0.8:1300]'
-	echo 'set grid ytics lc rgb "#dddddd"; set key top right samplen 2 font "sans,10"'
+	echo 'set grid ytics lc rgb "#dddddd"; set key outside bottom center horizontal samplen 2 font "sans,10"'
 	for i in "${!models[@]}"; do
 		grep -F "${models[i]};" "$curve" >"$work/$i"
 		echo "set title '${models[i]}'; set ylabel 'microseconds a row'; set xlabel 'rows in a batch, one core'"

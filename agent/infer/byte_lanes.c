@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 #include "agent/infer/byte.h"
+#include "agent/infer/tiles.h"
 
 ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
 
@@ -90,30 +91,9 @@ INLINE void tile_of(const struct byte_layer *layer, size_t first, const uint32_t
 INLINE void layer_of(const struct byte_layer *layer, const uint32_t *x, const int32_t *start,
 	const struct way_out *out, bool last)
 {
-	size_t o = 0;
-
-	for (; o + BYTE_TILE <= layer->outputs; o += BYTE_TILE)
-		tile_of(layer, o, x, start, out, BYTE_TILE, last);
-#define REST(n)                                            \
-	case n:                                            \
-		tile_of(layer, o, x, start, out, n, last); \
-		break;
-	switch (layer->outputs - o) {
-		REST(1)
-		REST(2)
-		REST(3)
-		REST(4)
-		REST(5)
-		REST(6)
-		REST(7)
-		REST(8)
-		REST(9)
-		REST(10)
-		REST(11)
-	default:
-		break;
-	}
-#undef REST
+#define TILE(first, outputs) tile_of(layer, first, x, start, out, outputs, last)
+	TILES_OF_12(layer->outputs, TILE);
+#undef TILE
 }
 
 static void layer_hidden(const struct byte_layer *layer, const uint32_t *x, const int32_t *start,

@@ -63,43 +63,22 @@ INLINE void tile_of(const struct packed_layer *layer, const float *weight, const
 			((vf *)(y + o * block))[v] = sum[o * vectors + v];
 }
 
-/* Every width is a constant in its own copy: sums stay in registers. */
 INLINE void across_layer(const struct packed_layer *layer, const float *x, float *y,
 	const float *score_weight, float *score, size_t vectors)
 {
-	size_t block = vectors * LANES, o = 0;
+	const size_t block = vectors * LANES;
 	const bool sigmoid = layer->activation == MODEL_SIGMOID;
-	float *fused = sigmoid ? NULL : score;
 	const float *weight = layer->tiled, *bias = layer->bias;
+	float *fused = sigmoid ? NULL : score;
 
-	for (; o + TILE <= layer->outputs; o += TILE)
-		tile_of(layer, weight + o * layer->inputs, bias + o, x, block, y + o * block,
-			fused ? score_weight + o : NULL, fused, TILE, vectors);
-#define REST(n)                                                                               \
-	case n:                                                                               \
-		tile_of(layer, weight + o * layer->inputs, bias + o, x, block, y + o * block, \
-			fused ? score_weight + o : NULL, fused, n, vectors);                  \
-		break;
-	switch (layer->outputs - o) {
-		REST(1)
-		REST(2)
-		REST(3)
-		REST(4)
-		REST(5)
-#if TILE > 6
-		REST(6)
-		REST(7)
-		REST(8)
-		REST(9)
-		REST(10)
-		REST(11)
-#endif
-	default:
-		break;
-	}
-#undef REST
+#define TILE_OF(first, outputs)                                                             \
+	tile_of(layer, weight + (first) * layer->inputs, bias + (first), x, block,          \
+		y + (first) * block, fused ? score_weight + (first) : NULL, fused, outputs, \
+		vectors)
+	TILES(layer->outputs, TILE_OF);
+#undef TILE_OF
 	/* From memory: a loop over the sums that is not unrolled would keep them there throughout. */
-	for (o = 0; sigmoid && o < layer->outputs; o++)
+	for (size_t o = 0; sigmoid && o < layer->outputs; o++)
 		for (size_t v = 0; v < vectors; v++) {
 			vf h = vf_sigmoid(((vf *)(y + o * block))[v]);
 

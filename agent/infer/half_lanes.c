@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #include <string.h>
 #include "agent/infer/half.h"
+#include "agent/infer/tiles.h"
 
 ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")
 
@@ -78,40 +79,19 @@ INLINE void tile_of(const struct half_layer *layer, size_t first, const uint32_t
 				pair_of(sum[o][v], sum[o + 1][v]));
 }
 
-static void layer_of(const struct half_layer *layer, const uint32_t *x, uint32_t *y,
-	const float *score_weight, float *score)
+static void layer_hidden(const struct half_layer *layer, const uint32_t *x, uint32_t *y)
 {
-	size_t o = 0;
+#define TILE(first, outputs) tile_of(layer, first, x, y, NULL, NULL, outputs)
+	TILES_OF_12(layer->outputs, TILE);
+#undef TILE
+}
 
-	if (score)
-		for (; o + HALF_TILE <= layer->outputs; o += HALF_TILE)
-			tile_of(layer, o, x, y, score_weight, score, HALF_TILE);
-	else
-		for (; o + HALF_TILE <= layer->outputs; o += HALF_TILE)
-			tile_of(layer, o, x, y, NULL, NULL, HALF_TILE);
-#define REST(n)                                                          \
-	case n:                                                          \
-		if (score)                                               \
-			tile_of(layer, o, x, y, score_weight, score, n); \
-		else                                                     \
-			tile_of(layer, o, x, y, NULL, NULL, n);          \
-		break;
-	switch (layer->outputs - o) {
-		REST(1)
-		REST(2)
-		REST(3)
-		REST(4)
-		REST(5)
-		REST(6)
-		REST(7)
-		REST(8)
-		REST(9)
-		REST(10)
-		REST(11)
-	default:
-		break;
-	}
-#undef REST
+static void layer_last(
+	const struct half_layer *layer, const uint32_t *x, const float *score_weight, float *score)
+{
+#define TILE(first, outputs) tile_of(layer, first, x, NULL, score_weight, score, outputs)
+	TILES_OF_12(layer->outputs, TILE);
+#undef TILE
 }
 
 /* Four vectors of four times four words: each 128-bit piece turned by itself. */
@@ -211,14 +191,13 @@ uint32_t half_block(
 	for (size_t v = 0; v < VECTORS; v++)
 		_mm512_store_ps(score + 16 * v, _mm512_set1_ps(plan->score.bias));
 	reach_of(half, x, reach);
-	for (size_t l = 0; l < half->n_layers; l++) {
-		bool last = l + 1 == half->n_layers;
-
-		layer_of(&half->layer[l], x, y, half->score_weight, last ? score : NULL);
+	for (size_t l = 0; l + 1 < half->n_layers; l++) {
+		layer_hidden(&half->layer[l], x, y);
 		swap = x;
 		x = y;
 		y = swap;
 	}
+	layer_last(&half->layer[half->n_layers - 1], x, half->score_weight, score);
 	for (size_t v = 0; v < VECTORS; v++) {
 		__m512 s = _mm512_load_ps(score + 16 * v);
 		__m512 gap = _mm512_abs_ps(_mm512_sub_ps(s, _mm512_set1_ps(plan->threshold)));

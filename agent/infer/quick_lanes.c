@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #include <string.h>
 #include "agent/infer/quick.h"
+#include "agent/infer/tiles.h"
 #include "agent/infer/twin.h"
 
 ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
@@ -130,30 +131,9 @@ INLINE void tile_of(const struct quick_layer *layer, size_t first, const struct 
 
 INLINE void layer_of(const struct quick_layer *layer, const struct tile_io *io, enum place place)
 {
-	size_t o = 0;
-
-	for (; o + QUICK_TILE <= layer->outputs; o += QUICK_TILE)
-		tile_of(layer, o, io, QUICK_TILE, place);
-#define REST(n)                                  \
-	case n:                                  \
-		tile_of(layer, o, io, n, place); \
-		break;
-	switch (layer->outputs - o) {
-		REST(1)
-		REST(2)
-		REST(3)
-		REST(4)
-		REST(5)
-		REST(6)
-		REST(7)
-		REST(8)
-		REST(9)
-		REST(10)
-		REST(11)
-	default:
-		break;
-	}
-#undef REST
+#define TILE(first, outputs) tile_of(layer, first, io, outputs, place)
+	TILES_OF_12(layer->outputs, TILE);
+#undef TILE
 }
 
 static void layer_only(const struct quick_layer *layer, const struct tile_io *io)

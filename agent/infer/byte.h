@@ -6,8 +6,9 @@
 #define SEMANTOS_INFER_BYTE_H
 
 #include "agent/infer/engine_byte.h"
+#include "agent/infer/twin.h"
 
-#define BYTE_ROWS 32 /* of a block: two vectors of 16 */
+#define BYTE_ROWS TWIN_ROWS
 #define BYTE_TILE 12 /* outputs in registers at once, a multiple of four */
 #define BYTE_INPUTS 64 /* most of a net's features */
 #define BYTE_HIDDEN 1024 /* most of a layer's outputs: sums then stay below 2^28 */
@@ -47,11 +48,8 @@ struct byte_plan {
 	size_t most_groups;
 };
 
-/*
- * Up to BYTE_ROWS rows; scores: [BYTE_ROWS], room for all. Returns the rows that want floats, a bit each. Bits and scores
- * of rows past n mean nothing; an unfit block has no scores. reach, when not NULL: [BYTE_ROWS], what near is multiplied by.
- */
-uint32_t byte_block(const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n,
-	float *scores, float *reach, bool *unfit);
+/* As struct twin's. */
+uint32_t byte_block(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
+	size_t n, float *scores, float *reach, bool *unfit);
 
 #endif

@@ -239,28 +239,24 @@ static void round_in(const struct byte_plan *bytes, const float *rows, size_t st
 	lengths(x, first->groups, length);
 }
 
-uint32_t byte_block(const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n,
-	float *scores, float *reach, bool *unfit)
+/* Looks at all rows of the block, whatever n is: those that are not there are zeros. */
+uint32_t byte_block(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
+	size_t n, float *scores, float *reach, bool *unfit)
 {
 	const struct byte_plan *bytes = plan->bytes;
 	const struct byte_layer *first = &bytes->layer[0];
 	const size_t stride = GEMM_PAD((size_t)plan->inputs);
 	/* as byte_scratch_words() counts them */
-	uint32_t *x = words, *y = x + BYTE_ROWS * stride / 4;
-	float *scaled = (float *)(y + BYTE_ROWS * bytes->most_groups),
-	      *whole = scaled + BYTE_ROWS * stride;
-	int32_t *start = (int32_t *)(whole + BYTE_ROWS * stride);
+	uint32_t *x = scratch->bytes, *y = x + BYTE_ROWS * stride / 4;
+	float *scaled = (float *)(y + BYTE_ROWS * bytes->most_groups);
+	int32_t *start = (int32_t *)(scaled + BYTE_ROWS * stride);
 	float score[BYTE_ROWS] __attribute__((aligned(64))) = { 0 };
 	const struct way_out out = { y, bytes->score_weight, score };
 	__m512i length[VECTORS];
 	float step, most, unit;
 	uint32_t near = 0;
 
-	if (n < BYTE_ROWS) {
-		memcpy(whole, rows, n * plan->inputs * sizeof(float));
-		memset(whole + n * plan->inputs, 0, (BYTE_ROWS - n) * plan->inputs * sizeof(float));
-		rows = whole;
-	}
+	(void)n;
 	most = bytes->scale ? scale_in(bytes, rows, plan->inputs, stride, scaled)
 			    : largest_in(rows, plan->inputs);
 	*unfit = !(most <= LARGEST);
@@ -304,7 +300,7 @@ uint32_t byte_block(const struct infer_plan *plan, uint32_t *words, const float 
 			<< (16 * v);
 		_mm512_storeu_ps(scores + 16 * v, s);
 		if (reach)
-			_mm512_storeu_ps(reach + 16 * v, may);
+			_mm512_storeu_ps(reach + 16 * v, _mm512_sqrt_ps(may));
 	}
 	return near;
 }

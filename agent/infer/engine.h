@@ -51,6 +51,7 @@ struct engine;
 struct quick_plan;
 struct half_plan;
 struct byte_plan;
+struct twin;
 
 struct infer_plan {
 	const struct engine *engine;
@@ -66,6 +67,7 @@ struct infer_plan {
 		*quick; /* 8-bit twin for whole numbers, INFER_QUICK plans only, else NULL */
 	struct byte_plan *bytes; /* 8-bit twin for any features, likewise */
 	struct half_plan *half; /* bfloat16 twin, likewise */
+	const struct twin *twin[2]; /* those there are; each leaves over what is not for it */
 };
 
 struct infer_scratch {
@@ -73,6 +75,7 @@ struct infer_scratch {
 	int64_t *x, *y; /* [widest] each, integer plans */
 	uint32_t *quick; /* quick_scratch_bytes() of the 8-bit twin */
 	float *again; /* rows to be answered once more, in floats */
+	float *block; /* the rows of a block that is not full, of any twin */
 	uint32_t *bytes; /* byte_scratch_words() of the 8-bit twin for any features */
 	uint32_t *half; /* half_scratch_words() of the bfloat16 twin */
 	uint64_t recomputed;

@@ -16,8 +16,6 @@
 #include "agent/infer/byte.h"
 #include "agent/infer/twin.h"
 
-#define CALIBRATION_ROWS 4096
-#define MARGIN 0.8 /* of the largest error seen among those rows, see engine_quick.c */
 #define LEAST_IN_LANES 20 /* rows; fewer take floats no longer */
 #define LEAST_PRODUCTS 1000 /* of a net: below that bfloat16 is as fast and has fewer near rows */
 #define TOO_NEAR (BYTE_ROWS / 4) /* so many near rows in a block, and bytes do not suit them */
@@ -142,45 +140,27 @@ static bool measure_first(struct byte_plan *bytes, const struct model *model)
 	return isfinite(bytes->bias) && bytes->least_step < 0x1p60f;
 }
 
-static int calibrate(struct infer_plan *plan, struct byte_plan *bytes)
+/* Every fifth block has rows of all kinds in it. */
+static void draw(const struct infer_plan *plan, struct random_state *random, size_t block, size_t r,
+	float *row)
 {
-	struct infer_scratch *scratch;
-	float *rows = malloc(BYTE_ROWS * plan->inputs * sizeof(float));
-	struct random_state random = random_seed(1);
-	double worst = 0;
-
-	plan->bytes = bytes;
-	scratch = infer_scratch_new(plan);
-	for (size_t done = 0; rows && scratch && done < CALIBRATION_ROWS; done += BYTE_ROWS) {
-		float quickly[BYTE_ROWS], exactly[BYTE_ROWS], reach[BYTE_ROWS];
-		size_t block = done / BYTE_ROWS;
-		bool unfit;
-
-		/* Every fifth block has rows of all kinds in it. */
-		for (size_t r = 0; r < BYTE_ROWS; r++)
-			twin_draw(plan, bytes->scale, bytes->shift, &random,
-				block % 5 == 4 ? r : block % 5, rows + r * plan->inputs);
-		byte_block(plan, scratch->bytes, rows, BYTE_ROWS, quickly, reach, &unfit);
-		plan->engine->run(plan, scratch, rows, BYTE_ROWS, NULL, exactly);
-		for (size_t r = 0; !unfit && r < BYTE_ROWS; r++) {
-			double error = (double)quickly[r] - exactly[r];
-
-			if (reach[r] > 0)
-				worst = fmax(worst, error * error / (double)reach[r]);
-		}
-	}
-	plan->bytes = NULL;
-	bytes->near = (float)(MARGIN * MARGIN * worst);
-	infer_scratch_free(scratch);
-	free(rows);
-	return rows && scratch ? 0 : -ENOMEM;
+	twin_draw(plan, plan->bytes->scale, plan->bytes->shift, random,
+		block % 5 == 4 ? r : block % 5, row);
 }
+
+const struct twin byte_twin = {
+	.least = LEAST_IN_LANES,
+	.most_near = TOO_NEAR,
+	.block = byte_block,
+	.draw = draw,
+};
 
 struct byte_plan *byte_prepare(const struct infer_plan *plan, const struct model *model)
 {
 	struct infer_plan trial = *plan;
 	struct byte_plan *bytes = twin_new(suitable(plan), sizeof(*bytes));
 	const struct byte_layer *last;
+	double worst = 0;
 	int err = 0;
 
 	if (!bytes)
@@ -206,7 +186,9 @@ struct byte_plan *byte_prepare(const struct infer_plan *plan, const struct model
 		bytes->score_weight[o] = plan->score.weight[o] * last->unit[o];
 	if (!measure_first(bytes, model))
 		goto fail; /* with errno 0: no twin */
-	err = calibrate(&trial, bytes);
+	trial.bytes = bytes;
+	err = twin_calibrate(&byte_twin, &trial, &worst);
+	bytes->near = (float)(TWIN_MARGIN * TWIN_MARGIN * worst * worst);
 	if (!err)
 		return bytes;
 fail:
@@ -222,38 +204,8 @@ size_t byte_scratch_words(const struct byte_plan *bytes)
 	for (size_t l = 0; l < bytes->n_layers; l++)
 		if (widest < GEMM_PAD((size_t)bytes->layer[l].outputs))
 			widest = GEMM_PAD((size_t)bytes->layer[l].outputs);
-	/* inputs as bytes, hidden numbers as bytes, scaled rows, the rows of a block that is not full, starts */
-	return BYTE_ROWS * (stride / 4 + bytes->most_groups + 2 * stride) + widest;
-}
-
-size_t byte_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
-	size_t n, float *scores, uint64_t *recomputed)
-{
-	struct twin_again again = { .rows = scratch->again };
-	size_t done = 0, step;
-
-	for (; done < n; done += step, rows += step * plan->inputs, scores += step) {
-		float some[BYTE_ROWS];
-		uint32_t near;
-		bool unfit;
-
-		step = n - done < BYTE_ROWS ? n - done : BYTE_ROWS;
-		if (step < LEAST_IN_LANES)
-			break;
-		near = byte_block(plan, scratch->bytes, rows, step,
-			step == BYTE_ROWS ? scores : some, NULL, &unfit);
-		if (unfit)
-			break;
-		if (step < BYTE_ROWS) {
-			near &= (1u << step) - 1;
-			memcpy(scores, some, step * sizeof(float));
-		}
-		if (__builtin_popcount(near) > TOO_NEAR)
-			break; /* this block too is answered otherwise */
-		*recomputed += twin_gather(plan, scratch, &again, near, rows, scores);
-	}
-	twin_answer(plan, scratch, &again);
-	return done;
+	/* inputs as bytes, hidden numbers as bytes, scaled rows, starts */
+	return BYTE_ROWS * (stride / 4 + bytes->most_groups + stride) + widest;
 }
 
 /*

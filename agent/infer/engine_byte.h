@@ -19,13 +19,8 @@ struct byte_plan *byte_prepare(const struct infer_plan *plan, const struct model
 void byte_free(struct byte_plan *bytes); /* accepts NULL */
 size_t byte_scratch_words(const struct byte_plan *bytes); /* 32-bit words */
 
-/*
- * n >= 1. Answers rows from the first on and returns how many: the last few are left over when they would leave a block
- * nearly empty, and all that are left when a block shows that bytes do not suit these rows (numbers that are not
- * finite, or every fourth row near the threshold). *recomputed grows by the rows answered in floats.
- */
-size_t byte_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
-	size_t n, float *scores, uint64_t *recomputed);
+/* Leaves over what follows a block with a number that is not finite, or with every fourth row near the threshold. */
+extern const struct twin byte_twin;
 
 /* Largest error of a score not recomputed, see infer_error_bound(); INFINITY when out of memory. */
 float byte_error_bound(const struct infer_plan *plan, float x_max);

@@ -16,8 +16,6 @@
 #include "agent/infer/half.h"
 #include "agent/infer/twin.h"
 
-#define CALIBRATION_ROWS 4096
-#define MARGIN 0.8 /* of the largest error seen among those rows, see engine_quick.c */
 #define LEAST_IN_LANES 20 /* rows; fewer take floats no longer */
 #define LEAST_PRODUCTS 100 /* of a net: below that a call costs more than its products */
 
@@ -120,50 +118,30 @@ static int reach_of(
 	return 0;
 }
 
-static uint32_t block(
-	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores)
+static void draw(const struct infer_plan *plan, struct random_state *random, size_t block, size_t r,
+	float *row)
 {
-	return plan->half->layer[0].packed ? half_block_amx(plan, words, rows, n, scores)
-					   : half_block(plan, words, rows, n, scores);
+	(void)r;
+	twin_draw(plan, plan->half->scale, plan->half->shift, random, block, row);
 }
 
-static int calibrate(struct infer_plan *plan, struct half_plan *half)
+/* Lanes left empty cost as much as full ones; tiles have as many rows as there are. */
+static const struct twin by_lanes = {
+	.least = LEAST_IN_LANES,
+	.most_near = TWIN_ROWS,
+	.block = half_block,
+	.draw = draw,
+};
+static const struct twin by_tiles = {
+	.least = ENGINE_FEW_ROWS,
+	.most_near = TWIN_ROWS,
+	.block = half_block_amx,
+	.draw = draw,
+};
+
+const struct twin *half_twin(const struct half_plan *half)
 {
-	struct infer_scratch *scratch;
-	float *rows = malloc(HALF_ROWS * plan->inputs * sizeof(float));
-	struct random_state random = random_seed(1);
-	double worst = 0;
-
-	plan->half = half;
-	scratch = infer_scratch_new(plan);
-	for (size_t done = 0; rows && scratch && done < CALIBRATION_ROWS; done += HALF_ROWS) {
-		float quickly[HALF_ROWS], exactly[HALF_ROWS];
-
-		for (size_t r = 0; r < HALF_ROWS; r++)
-			twin_draw(plan, half->scale, half->shift, &random, done / HALF_ROWS,
-				rows + r * plan->inputs);
-		block(plan, scratch->half, rows, HALF_ROWS, quickly);
-		plan->engine->run(plan, scratch, rows, HALF_ROWS, NULL, exactly);
-		for (size_t r = 0; r < HALF_ROWS; r++) {
-			double reach = half->fixed;
-
-			for (size_t i = 0; i < plan->inputs; i++) {
-				double x = rows[r * plan->inputs + i];
-
-				if (half->scale)
-					x = x * half->scale[i] + half->shift[i];
-				reach += fabs(x) * half->plain_reach[i];
-			}
-			if (reach > 0)
-				worst = fmax(worst, fabs((double)quickly[r] - exactly[r]) / reach);
-		}
-	}
-	plan->half = NULL;
-	/* Never more than can be: every product has two rounded factors, a layer after another. */
-	half->near = (float)fmin(MARGIN * worst + 0x1p-20, half->n_layers * 0x1.02p-8);
-	infer_scratch_free(scratch);
-	free(rows);
-	return rows && scratch ? 0 : -ENOMEM;
+	return half->layer[0].packed ? &by_tiles : &by_lanes;
 }
 
 struct half_plan *half_prepare(const struct infer_plan *plan, const struct model *model, bool amx)
@@ -172,6 +150,7 @@ struct half_plan *half_prepare(const struct infer_plan *plan, const struct model
 	size_t products;
 	bool suits = twin_suits(plan, &products) && products >= LEAST_PRODUCTS;
 	struct half_plan *half = twin_new(suits, sizeof(*half));
+	double worst = 0;
 	int err = -ENOMEM;
 
 	if (!half)
@@ -189,8 +168,11 @@ struct half_plan *half_prepare(const struct infer_plan *plan, const struct model
 	err = twin_take_scaling(plan, model, &half->scale, &half->shift);
 	if (!err)
 		err = reach_of(half, plan, model);
+	trial.half = half;
 	if (!err)
-		err = calibrate(&trial, half);
+		err = twin_calibrate(half_twin(half), &trial, &worst);
+	/* Never more than can be: every product has two rounded factors, a layer after another. */
+	half->near = (float)fmin(TWIN_MARGIN * worst + 0x1p-20, half->n_layers * 0x1.02p-8);
 	if (!err)
 		return half;
 fail:
@@ -206,38 +188,8 @@ const char *half_name(const struct half_plan *half)
 
 size_t half_scratch_words(const struct half_plan *half)
 {
-	/* a layer's inputs and its outputs (as floats with AMX), and the rows of a block that is not full */
-	return HALF_ROWS * (3 * half->most_pairs + half->layer[0].inputs);
-}
-
-size_t half_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
-	size_t n, float *scores)
-{
-	struct twin_again again = { .rows = scratch->again };
-	/* Lanes left empty cost as much as full ones; tiles have as many rows as there are. */
-	const size_t least = plan->half->layer[0].packed ? ENGINE_FEW_ROWS : LEAST_IN_LANES;
-	size_t recomputed = 0, step, width = plan->inputs;
-
-	for (; n; n -= step, rows += step * width, scores += step) {
-		uint32_t near;
-
-		step = n < HALF_ROWS ? n : HALF_ROWS;
-		if (step < least) {
-			plan->engine->run(plan, scratch, rows, step, NULL, scores);
-			continue;
-		}
-		if (step == HALF_ROWS) {
-			near = block(plan, scratch->half, rows, step, scores);
-		} else {
-			float some[HALF_ROWS];
-
-			near = block(plan, scratch->half, rows, step, some) & ((1u << step) - 1);
-			memcpy(scores, some, step * sizeof(float));
-		}
-		recomputed += twin_gather(plan, scratch, &again, near, rows, scores);
-	}
-	twin_answer(plan, scratch, &again);
-	return recomputed;
+	/* a layer's inputs and its outputs (as floats with AMX) */
+	return HALF_ROWS * 3 * half->most_pairs;
 }
 
 /*

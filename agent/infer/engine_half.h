@@ -19,9 +19,8 @@ void half_free(struct half_plan *half); /* accepts NULL */
 const char *half_name(const struct half_plan *half); /* "amx" or "avx512-bf16" */
 size_t half_scratch_words(const struct half_plan *half); /* 32-bit words */
 
-/* n >= 1. Returns how many rows were answered in floats because their score was near the threshold. */
-size_t half_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
-	size_t n, float *scores);
+/* Leaves nothing over but the last few rows. */
+const struct twin *half_twin(const struct half_plan *half);
 
 /* Largest error of a score not recomputed, see infer_error_bound(); INFINITY when out of memory. */
 float half_error_bound(const struct infer_plan *plan, float x_max);

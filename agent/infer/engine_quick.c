@@ -15,12 +15,7 @@
 #include "agent/infer/quick.h"
 #include "agent/infer/twin.h"
 
-#define CALIBRATION_ROWS 4096
-/*
- * Of the largest error seen among those rows: about three deviations. Of the rows whose score is as near as that an eighth
- * of a percent is on the wrong side, so of all rows fewer than one in ten thousand.
- */
-#define MARGIN 0.8
+#define LEAST_ROWS 10 /* of a block */
 #define LEAST_PRODUCTS 2048 /* of the first layer */
 #define DIGIT 9 /* rows of decimal digits must fit the 16-bit sums, or these are not used */
 
@@ -135,56 +130,33 @@ static int pack_pairs(struct quick_plan *quick)
 }
 
 /* Rows of several kinds: dense digits, mostly zeros, small, and up to the largest input there may be. */
-static void draw(struct random_state *random, size_t at, float *row, size_t width)
+static void draw(const struct infer_plan *plan, struct random_state *random, size_t block, size_t r,
+	float *row)
 {
 	static const uint32_t limits[] = { 10, 10, 4, 128 };
 
-	for (size_t i = 0; i < width; i++) {
+	(void)r;
+	for (size_t i = 0; i < plan->inputs; i++) {
 		uint64_t word = random_u64(random);
 
-		row[i] = (float)((word >> 32) % limits[at % 4]);
-		if (at % 4 == 1 && word % 3)
+		row[i] = (float)((word >> 32) % limits[block % 4]);
+		if (block % 4 == 1 && word % 3)
 			row[i] = 0;
 	}
 }
 
-static int calibrate(struct infer_plan *plan, struct quick_plan *quick)
-{
-	struct infer_scratch *scratch;
-	float *rows = malloc(QUICK_ROWS * plan->inputs * sizeof(float));
-	struct random_state random = random_seed(1);
-	uint64_t again = 0;
-	double worst = 0;
-
-	plan->quick = quick;
-	quick->near = 0;
-	scratch = infer_scratch_new(plan);
-	for (size_t done = 0; rows && scratch && done < CALIBRATION_ROWS; done += QUICK_ROWS) {
-		float quickly[QUICK_ROWS], exactly[QUICK_ROWS];
-
-		for (size_t r = 0; r < QUICK_ROWS; r++)
-			draw(&random, done / QUICK_ROWS, rows + r * plan->inputs, plan->inputs);
-		quick_run(plan, scratch, rows, QUICK_ROWS, quickly, &again);
-		plan->engine->run(plan, scratch, rows, QUICK_ROWS, NULL, exactly);
-		for (size_t r = 0; r < QUICK_ROWS; r++) {
-			double length = 1, error = fabs((double)quickly[r] - exactly[r]);
-
-			for (size_t i = 0; i < plan->inputs; i++)
-				length += rows[r * plan->inputs + i] * rows[r * plan->inputs + i];
-			worst = fmax(worst, error * error / length);
-		}
-	}
-	plan->quick = NULL;
-	quick->near = (float)(MARGIN * MARGIN * worst);
-	infer_scratch_free(scratch);
-	free(rows);
-	return rows && scratch ? 0 : -ENOMEM;
-}
+const struct twin quick_twin = {
+	.least = LEAST_ROWS,
+	.most_near = TWIN_ROWS,
+	.block = quick_block,
+	.draw = draw,
+};
 
 struct quick_plan *quick_prepare(const struct infer_plan *plan)
 {
 	struct infer_plan trial = *plan;
 	struct quick_plan *quick = twin_new(suitable(plan), sizeof(*quick));
+	double worst = 0;
 	int err = -ENOMEM;
 
 	if (!quick)
@@ -223,8 +195,10 @@ struct quick_plan *quick_prepare(const struct infer_plan *plan)
 	}
 	quick->most_length = INT32_MAX;
 	err = quick->n_layers == 1 ? pack_pairs(quick) : 0;
+	trial.quick = quick;
 	if (!err)
-		err = calibrate(&trial, quick);
+		err = twin_calibrate(&quick_twin, &trial, &worst);
+	quick->near = (float)(TWIN_MARGIN * TWIN_MARGIN * worst * worst);
 	if (!err)
 		return quick;
 fail:
@@ -235,8 +209,8 @@ fail:
 
 size_t quick_scratch_bytes(const struct quick_plan *quick)
 {
-	/* what a layer takes, as bytes, and the rows of a block that is not full */
-	return QUICK_ROWS * 4 * (quick->most_groups + 8 + quick->layer[0].inputs);
+	/* what a layer takes, as bytes */
+	return QUICK_ROWS * 4 * (quick->most_groups + 8);
 }
 
 /*

@@ -18,13 +18,8 @@ struct quick_plan *quick_prepare(const struct infer_plan *plan);
 void quick_free(struct quick_plan *quick); /* accepts NULL */
 size_t quick_scratch_bytes(const struct quick_plan *quick);
 
-/*
- * n >= 1. Answers rows from the first on and returns how many: the last few, or all from the block on that holds a number
- * which is not whole or not in 0..127, are left over. *recomputed grows by the rows answered in floats because their
- * score was near the threshold.
- */
-size_t quick_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
-	size_t n, float *scores, uint64_t *recomputed);
+/* Leaves over what follows a block with a number which is not whole or not in 0..127. */
+extern const struct twin quick_twin;
 
 /* Largest error of a score not recomputed, see infer_error_bound(); INFINITY when out of memory. */
 float quick_error_bound(const struct infer_plan *plan, float x_max);

@@ -6,8 +6,9 @@
 #define SEMANTOS_INFER_HALF_H
 
 #include "agent/infer/engine_half.h"
+#include "agent/infer/twin.h"
 
-#define HALF_ROWS 32 /* of a block: two vectors of 16 */
+#define HALF_ROWS TWIN_ROWS
 #define HALF_TILE 12 /* outputs in registers at once */
 
 struct half_layer {
@@ -35,15 +36,10 @@ struct half_plan {
 	size_t most_pairs;
 };
 
-/*
- * Up to HALF_ROWS rows; scores: [HALF_ROWS], room for all. Returns the rows that want floats, a bit each. Bits and scores
- * of rows past n mean nothing.
- */
-uint32_t half_block(
-	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores);
-
-/* The same by AMX: `packed` and plain_reach are there. */
-uint32_t half_block_amx(
-	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores);
+/* As struct twin's; the second by AMX, with `packed` and plain_reach. */
+uint32_t half_block(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
+	size_t n, float *scores, float *reach, bool *unfit);
+uint32_t half_block_amx(const struct infer_plan *plan, struct infer_scratch *scratch,
+	const float *rows, size_t n, float *scores, float *reach, bool *unfit);
 
 #endif

@@ -40,15 +40,16 @@ INLINE float take_in(const struct half_plan *half, const float *row, uint32_t *t
 	return _mm512_reduce_add_ps(sum) + half->fixed;
 }
 
-uint32_t half_block_amx(
-	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores)
+uint32_t half_block_amx(const struct infer_plan *plan, struct infer_scratch *scratch,
+	const float *rows, size_t n, float *scores, float *reach, bool *unfit)
 {
 	const struct half_plan *half = plan->half;
-	uint32_t *x = words, near = 0;
-	float *y = (float *)(words + HALF_ROWS * half->most_pairs), reach[HALF_ROWS];
+	uint32_t *x = scratch->half, near = 0;
+	float *y = (float *)(x + HALF_ROWS * half->most_pairs), may[HALF_ROWS];
 
+	(void)unfit;
 	for (size_t r = 0; r < n; r++)
-		reach[r] = take_in(half, rows + r * plan->inputs, x + r * half->layer[0].pairs);
+		may[r] = take_in(half, rows + r * plan->inputs, x + r * half->layer[0].pairs);
 	for (size_t l = 0; l < half->n_layers; l++) {
 		const struct half_layer *layer = &half->layer[l];
 		size_t padded = GEMM_PAD((size_t)layer->outputs);
@@ -79,8 +80,10 @@ uint32_t half_block_amx(
 		float gap = scores[r] - plan->threshold;
 
 		gap = gap < 0 ? -gap : gap;
-		near |= (uint32_t)!(gap > half->near * reach[r]) << r;
+		near |= (uint32_t)!(gap > half->near * may[r]) << r;
 	}
+	if (reach)
+		memcpy(reach, may, n * sizeof(float));
 	return near;
 }
 

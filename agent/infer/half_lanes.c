@@ -163,21 +163,17 @@ INLINE void reach_of(const struct half_plan *half, const uint32_t *x, __m512 *re
 		reach[v] = _mm512_add_ps(sum[v], sum[VECTORS + v]);
 }
 
-uint32_t half_block(
-	const struct infer_plan *plan, uint32_t *words, const float *rows, size_t n, float *scores)
+/* Looks at all rows of the block, whatever n is: those that are not there are zeros. Every block is fit. */
+uint32_t half_block(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
+	size_t n, float *scores, float *reach, bool *unfit)
 {
 	const struct half_plan *half = plan->half;
-	uint32_t *x = words, *y = words + HALF_ROWS * half->most_pairs, *swap, near = 0;
+	uint32_t *x = scratch->half, *y = x + HALF_ROWS * half->most_pairs, *swap, near = 0;
 	float score[HALF_ROWS] __attribute__((aligned(64)));
-	__m512 reach[VECTORS];
+	__m512 may[VECTORS];
 
-	if (n < HALF_ROWS) {
-		float *whole = (float *)(words + 2 * HALF_ROWS * half->most_pairs);
-
-		memcpy(whole, rows, n * plan->inputs * sizeof(float));
-		memset(whole + n * plan->inputs, 0, (HALF_ROWS - n) * plan->inputs * sizeof(float));
-		rows = whole;
-	}
+	(void)n;
+	(void)unfit;
 	for (size_t at = 0; at < plan->inputs; at += 16)
 		for (size_t v = 0; v < VECTORS; v++) {
 			const float *from = rows + 16 * v * plan->inputs;
@@ -190,7 +186,7 @@ uint32_t half_block(
 		}
 	for (size_t v = 0; v < VECTORS; v++)
 		_mm512_store_ps(score + 16 * v, _mm512_set1_ps(plan->score.bias));
-	reach_of(half, x, reach);
+	reach_of(half, x, may);
 	for (size_t l = 0; l + 1 < half->n_layers; l++) {
 		layer_hidden(&half->layer[l], x, y);
 		swap = x;
@@ -201,10 +197,12 @@ uint32_t half_block(
 	for (size_t v = 0; v < VECTORS; v++) {
 		__m512 s = _mm512_load_ps(score + 16 * v);
 		__m512 gap = _mm512_abs_ps(_mm512_sub_ps(s, _mm512_set1_ps(plan->threshold)));
-		__m512 least = _mm512_mul_ps(reach[v], _mm512_set1_ps(half->near));
+		__m512 least = _mm512_mul_ps(may[v], _mm512_set1_ps(half->near));
 
 		near |= (uint32_t)_mm512_cmp_ps_mask(gap, least, _CMP_NGT_UQ) << (16 * v);
 		_mm512_storeu_ps(scores + 16 * v, s);
+		if (reach)
+			_mm512_storeu_ps(reach + 16 * v, may[v]);
 	}
 	return near;
 }

@@ -15,6 +15,7 @@
 #include "agent/infer/engine_half.h"
 #include "agent/infer/engine_quick.h"
 #include "agent/infer/infer_integer.h"
+#include "agent/infer/twin.h"
 
 /* ---- prepare --------------------------------------------------------------------------------------- */
 
@@ -121,12 +122,38 @@ static void count_costs(struct infer_plan *plan)
 	}
 }
 
+/* A twin is NULL with errno 0 when the net does not suit it. */
+static int prepare_twins(struct infer_plan *plan, const struct model *model)
+{
+	/* Tiles take bfloat16 faster than an 8-bit twin takes bytes. */
+	const bool amx = engine_has_amx(), bytes = !amx && engine_has_vnni();
+	size_t n = 0;
+
+	if (bytes) {
+		plan->quick = quick_prepare(plan);
+		if (!plan->quick && errno)
+			return -ENOMEM;
+		plan->bytes = plan->quick ? NULL : byte_prepare(plan, model);
+		if (!plan->quick && !plan->bytes && errno)
+			return -ENOMEM;
+	}
+	if (amx || engine_has_bf16()) {
+		plan->half = half_prepare(plan, model, amx);
+		if (!plan->half && errno)
+			return -ENOMEM;
+	}
+	if (plan->quick || plan->bytes)
+		plan->twin[n++] = plan->quick ? &quick_twin : &byte_twin;
+	if (plan->half)
+		plan->twin[n] = half_twin(plan->half);
+	return 0;
+}
+
 struct infer_plan *infer_prepare(
 	const struct model *model, uint32_t max_batch, enum infer_arithmetic arithmetic)
 {
 	struct infer_plan *plan;
 	int err = -ENOMEM;
-	bool amx;
 
 	if (max_batch == 0 || max_batch > INFER_MAX_BATCH || model->n_layers == 0 ||
 		model->n_layers > MODEL_MAX_LAYERS ||
@@ -172,26 +199,10 @@ struct infer_plan *infer_prepare(
 	}
 	count_costs(plan);
 	err = plan->engine->lanes ? pack_score(plan, model) : 0;
+	if (!err && arithmetic == INFER_QUICK)
+		err = prepare_twins(plan, model);
 	if (err)
 		goto fail;
-	amx = arithmetic == INFER_QUICK && engine_has_amx();
-	/* Tiles take bfloat16 faster than the 8-bit twin takes bytes. */
-	if (arithmetic == INFER_QUICK && !amx && engine_has_vnni()) {
-		plan->quick = quick_prepare(plan);
-		err = plan->quick || errno == 0 ? 0 : -ENOMEM;
-		if (err)
-			goto fail;
-		plan->bytes = plan->quick ? NULL : byte_prepare(plan, model);
-		err = plan->quick || plan->bytes || errno == 0 ? 0 : -ENOMEM;
-		if (err)
-			goto fail;
-	}
-	if (arithmetic == INFER_QUICK && (amx || engine_has_bf16())) {
-		plan->half = half_prepare(plan, model, amx);
-		err = plan->half || errno == 0 ? 0 : -ENOMEM;
-		if (err)
-			goto fail;
-	}
 	return plan;
 fail:
 	infer_free(plan);
@@ -249,7 +260,8 @@ struct infer_scratch *infer_scratch_new(const struct infer_plan *plan)
 	}
 	if (plan->quick || plan->bytes || plan->half) {
 		scratch->again = gemm_alloc((size_t)ENGINE_BLOCK_ROWS * plan->inputs);
-		if (!scratch->again)
+		scratch->block = gemm_alloc((size_t)TWIN_ROWS * plan->inputs);
+		if (!scratch->again || !scratch->block)
 			goto fail;
 	}
 	if ((scratch->a && scratch->b) || (scratch->x && scratch->y))
@@ -270,6 +282,7 @@ void infer_scratch_free(struct infer_scratch *scratch)
 	free(scratch->y);
 	free(scratch->quick);
 	free(scratch->again);
+	free(scratch->block);
 	free(scratch->bytes);
 	free(scratch->half);
 	free(scratch);
@@ -282,21 +295,15 @@ static bool batch_fits(const struct infer_plan *plan, size_t n)
 	return n > 0 && n <= plan->max_batch;
 }
 
-/* Each twin leaves over what is not for it. */
 static void run_quickest(const struct infer_plan *plan, struct infer_scratch *scratch,
 	const float *rows, size_t n, float *scores)
 {
 	size_t done = 0;
 
-	if (n >= ENGINE_FEW_ROWS && plan->quick)
-		done = quick_run(plan, scratch, rows, n, scores, &scratch->recomputed);
-	if (n - done >= ENGINE_FEW_ROWS && plan->bytes)
-		done += byte_run(plan, scratch, rows + done * plan->inputs, n - done, scores + done,
-			&scratch->recomputed);
-	if (n - done >= ENGINE_FEW_ROWS && plan->half)
-		scratch->recomputed += half_run(
-			plan, scratch, rows + done * plan->inputs, n - done, scores + done);
-	else if (done < n)
+	for (size_t t = 0; t < 2 && plan->twin[t] && n - done >= ENGINE_FEW_ROWS; t++)
+		done += twin_run(plan->twin[t], plan, scratch, rows + done * plan->inputs, n - done,
+			scores + done);
+	if (done < n)
 		plan->engine->run(
 			plan, scratch, rows + done * plan->inputs, n - done, NULL, scores + done);
 }

@@ -6,9 +6,9 @@
 #define SEMANTOS_INFER_QUICK_H
 
 #include "agent/infer/engine_quick.h"
+#include "agent/infer/twin.h"
 
-#define QUICK_ROWS 32 /* of a block: two vectors of 16 */
-#define QUICK_LEAST_ROWS 10 /* fewer take floats no longer */
+#define QUICK_ROWS TWIN_ROWS
 #define QUICK_TILE 12 /* outputs in registers at once */
 
 struct quick_layer {
@@ -35,5 +35,9 @@ struct quick_plan {
 	int32_t most_length; /* 1 + |row|^2; longer rows are answered otherwise */
 	size_t most_groups;
 };
+
+/* As struct twin's. */
+uint32_t quick_block(const struct infer_plan *plan, struct infer_scratch *scratch,
+	const float *rows, size_t n, float *scores, float *reach, bool *unfit);
 
 #endif

@@ -9,7 +9,6 @@
 #include <string.h>
 #include "agent/infer/quick.h"
 #include "agent/infer/tiles.h"
-#include "agent/infer/twin.h"
 
 ENGINE_TARGET_BEGIN("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")
 
@@ -237,12 +236,11 @@ static void requantise(
 	}
 }
 
-/* Up to QUICK_ROWS rows. Returns the rows in `near` that want floats, or all of them when the block is not fit. */
-static uint32_t run_block(const struct infer_plan *plan, struct infer_scratch *scratch,
-	const float *rows, size_t n, float *scores, bool *unfit)
+/* Looks at all rows of the block, whatever n is: those that are not there are zeros. */
+uint32_t quick_block(const struct infer_plan *plan, struct infer_scratch *scratch,
+	const float *rows, size_t n, float *scores, float *reach, bool *unfit)
 {
 	const struct quick_plan *quick = plan->quick;
-	size_t turned = QUICK_ROWS * (quick->most_groups + 8);
 	uint32_t *x = scratch->quick, near = 0;
 	float score[QUICK_ROWS] __attribute__((aligned(64)));
 	float largest[QUICK_ROWS] __attribute__((aligned(64))) = { 0 };
@@ -256,14 +254,7 @@ static uint32_t run_block(const struct infer_plan *plan, struct infer_scratch *s
 		.score_weight = quick->score_weight,
 		.score_pairs = pairs };
 
-	if (n < QUICK_ROWS) {
-		float *whole = (float *)(x + turned);
-
-		memcpy(whole, rows, n * plan->inputs * sizeof(float));
-		memset(whole + n * plan->inputs, 0,
-			(QUICK_ROWS - n) * plan->inputs * sizeof(float));
-		rows = whole;
-	}
+	(void)n;
 	*unfit = !turn_in(rows, plan->inputs, x);
 	if (*unfit)
 		return 0;
@@ -307,30 +298,16 @@ static uint32_t run_block(const struct infer_plan *plan, struct infer_scratch *s
 				length[v], _mm512_set1_epi32(quick->most_length))
 			<< (16 * v);
 	}
-	memcpy(scores, score, n * sizeof(float));
-	return n < 32 ? near & ((1u << n) - 1) : near;
+	memcpy(scores, score, sizeof(score));
+	for (size_t v = 0; reach && v < VECTORS; v++) {
+		/* none of a row too long for its sums */
+		__mmask16 fits =
+			_mm512_cmple_epi32_mask(length[v], _mm512_set1_epi32(quick->most_length));
+
+		_mm512_storeu_ps(
+			reach + 16 * v, _mm512_maskz_sqrt_ps(fits, _mm512_cvtepi32_ps(length[v])));
+	}
+	return near;
 }
 
 ENGINE_TARGET_END
-
-size_t quick_run(const struct infer_plan *plan, struct infer_scratch *scratch, const float *rows,
-	size_t n, float *scores, uint64_t *recomputed)
-{
-	struct twin_again again = { .rows = scratch->again };
-	size_t done = 0, step;
-
-	for (; done < n; done += step, rows += step * plan->inputs, scores += step) {
-		uint32_t near;
-		bool unfit;
-
-		step = n - done < QUICK_ROWS ? n - done : QUICK_ROWS;
-		if (step < QUICK_LEAST_ROWS)
-			break;
-		near = run_block(plan, scratch, rows, step, scores, &unfit);
-		if (unfit)
-			break;
-		*recomputed += twin_gather(plan, scratch, &again, near, rows, scores);
-	}
-	twin_answer(plan, scratch, &again);
-	return done;
-}

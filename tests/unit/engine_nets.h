@@ -33,6 +33,9 @@ static const struct net nets[] = {
 	{ "two sigmoids", { 9, 23, 2 }, 3, 2, true, false, MODEL_RELU, MODEL_SIGMOID },
 	{ "a sigmoid", { 33, 71, 1 }, 3, 2, false, false, MODEL_SIGMOID, MODEL_SIGMOID },
 	{ "a wide one", { 65, 131, 259, 1 }, 4, 2, false, false, MODEL_RELU, MODEL_RELU },
+	/* Tiles take twelve outputs: with these two every number is left over somewhere, and none. */
+	{ "whole tiles", { 20, 36, 18, 1 }, 4, 2, true, false, MODEL_RELU, MODEL_LINEAR },
+	{ "rests", { 31, 74, 45, 21, 60, 2 }, 6, 9, false, true, MODEL_RELU, MODEL_LINEAR },
 };
 #define N_NETS (sizeof(nets) / sizeof(nets[0]))
 #define NETS_WIDEST 260

@@ -5,6 +5,10 @@
  * Prepared once, run for any number of sequences without allocating. With AVX-512 BF16 products are taken in bfloat16; a
  * sequence whose two best classes are nearer than that may err is run again in floats. A plan is immutable: several threads
  * may run it, each with its own scratch.
+ *
+ * Of the tests' sequences probabilities are within 1e-4 of double precision in floats, 0.03 in bfloat16, and at least 99.9 % of
+ * the classes the same. There is no function for a bound that always holds: a step multiplies what the one before was off by
+ * with the sums of the weights, so that for Kleio it would be above 1.
  */
 #ifndef SEMANTOS_INFER_LSTM_H
 #define SEMANTOS_INFER_LSTM_H

@@ -102,12 +102,30 @@ static void agree(const struct model *model, const float *rows, size_t n, const 
 	free(scores);
 }
 
+/* Five counts of pages to three digits each, then four latencies to four; all nines for what does not fit. */
+static void put_digits(const float *numbers, float *digits)
+{
+	for (size_t i = 0; i < 9; i++) {
+		size_t n_digits = i < 5 ? 3 : 4;
+		uint32_t most = i < 5 ? 999 : 9999;
+		uint32_t value = numbers[i] < (float)most ? (uint32_t)numbers[i] : most;
+
+		for (size_t d = n_digits; d-- > 0; value /= 10)
+			digits[d] = (float)(value % 10);
+		digits += n_digits;
+	}
+}
+
 static void linnos_digits(void **state)
 {
 	static const char *const weights[] = { "linnos-lake/weights/float_c47a304_bias_0.csv.gz",
 		"linnos-lake/weights/float_c47a304_bias_1.csv.gz",
 		"linnos-lake/weights/float_c47a304_weight_0.csv.gz",
 		"linnos-lake/weights/float_c47a304_weight_1.csv.gz" };
+	static const char *const raw[] = { "linnos-lake/rawvec/20221023_33af916_temp1.csv.gz",
+		"linnos-lake/rawvec/20221026_1fd90f0_temp1.csv.gz",
+		"linnos-lake/rawvec/20221026_8cb3d72_temp1.csv.gz",
+		"linnos-lake/rawvec/null_5977be9_temp1_gran_1.csv.gz" };
 	static const char *const drives[] = { "linnos-lake/golden/20230512_de58b78_mldrive0.csv.gz",
 		"linnos-lake/golden/20230512_de58b78_mldrive1.csv.gz" };
 	const struct import_options options = { .decision_threshold = NAN };
@@ -129,6 +147,18 @@ static void linnos_digits(void **state)
 		n = read_rows(paths[0], 31, rows);
 		assert_true(n > 1000);
 		agree(model, rows, n, d ? "LinnOS, drive 1" : "LinnOS, drive 0");
+	}
+	for (size_t f = 0; f < sizeof(raw) / sizeof(raw[0]); f++) {
+		static float numbers[MAX_ROWS * 9];
+		size_t n;
+
+		if (!find(raw + f, 1))
+			skip();
+		n = read_rows(paths[0], 9, numbers);
+		assert_true(n > 1000);
+		for (size_t r = 0; r < n; r++)
+			put_digits(numbers + 9 * r, rows + 31 * r);
+		agree(model, rows, n, raw[f] + strlen("linnos-lake/rawvec/"));
 	}
 	model_free(model);
 }
@@ -155,33 +185,12 @@ static void mllb_rows(void **state)
 	model_free(model);
 }
 
-/* Four classes, so the verdict is the largest output; weights and rows as published, rows already scaled. */
-static void kml_rows(void **state)
+/* Four classes, so the verdict is the largest output. */
+static void kml_agree(const struct model *model, const float *rows, size_t n, const char *name)
 {
-	static const char *const names[] = { "kml/nn_arch_data/linear0_w.csv",
-		"kml/nn_arch_data/linear0_bias.csv", "kml/nn_arch_data/linear1_w.csv",
-		"kml/nn_arch_data/linear1_bias.csv", "kml/nn_arch_data/linear2_w.csv",
-		"kml/nn_arch_data/linear2_bias.csv" };
-	static const char *const recorded[] = { "kml/nn_arch_data/input.csv" };
 	static const char *const engines[] = { "scalar", "avx2", "avx512", "" };
-	const struct import_options options = {
-		.encoder = "kml", .decision_threshold = NAN, .activations = "sigmoid,sigmoid,linear"
-	};
-	static float rows[MAX_ROWS * 5], outputs[MAX_ROWS * 4];
-	struct model_error error = { "" };
-	struct model *model;
-	size_t n;
+	static float outputs[MAX_ROWS * 4];
 
-	(void)state;
-	if (!find(names, 6))
-		skip();
-	model = import_model(path_list, 6, &options, &error);
-	if (!model)
-		fail_msg("%s", error.text);
-	if (!find(recorded, 1))
-		skip();
-	n = read_rows(paths[0], 5, rows);
-	assert_int_equal(n, 422);
 	for (size_t e = 0; e < sizeof(engines) / sizeof(engines[0]); e++) {
 		struct infer_plan *plan;
 		struct infer_scratch *scratch;
@@ -205,12 +214,80 @@ static void kml_rows(void **state)
 			}
 			same += most == expected;
 		}
-		print_message(
-			"  KML by %s: %zu of %zu verdicts agree\n", infer_engine(plan), same, n);
+		print_message("  %s by %s: %zu of %zu verdicts agree\n", name, infer_engine(plan),
+			same, n);
 		assert_true((double)same >= 0.999 * (double)n);
 		infer_scratch_free(scratch);
 		infer_free(plan);
 	}
+}
+
+/*
+ * Its feature files, one for each readahead window: a first line that counts, then four features a line; the fifth is the
+ * window in MiB. Scaled as published.
+ */
+static size_t kml_feature_files(float *rows)
+{
+	static const char *const scaling[] = { "kml/nn_arch_data/mean.csv",
+		"kml/nn_arch_data/stddev.csv" };
+	float mean[5], deviation[5];
+	size_t n = 0;
+
+	if (!find(scaling, 2))
+		return 0;
+	assert_int_equal(read_rows(paths[0], 1, rows), 5);
+	memcpy(mean, rows, sizeof(mean));
+	assert_int_equal(read_rows(paths[1], 1, rows), 5);
+	memcpy(deviation, rows, sizeof(deviation));
+	for (int kib = 1; kib <= 1024; kib = kib / 32 * 32 + 32) {
+		static float four[MAX_ROWS * 4];
+		char name[128], path[512];
+		size_t lines;
+
+		snprintf(name, sizeof(name),
+			"kml/feature_results/feature_final_readrandomwriterandom_%d.csv", kib);
+		if (!data_path(name, path, sizeof(path)))
+			continue;
+		lines = read_rows(path, 4, four);
+		assert_true(lines > 0 && n + lines <= MAX_ROWS);
+		for (size_t r = 0; r < lines; r++, n++)
+			for (size_t i = 0; i < 5; i++)
+				rows[5 * n + i] =
+					((i < 4 ? four[4 * r + i] : (float)kib / 1024) - mean[i]) /
+					deviation[i];
+	}
+	return n;
+}
+
+static void kml_rows(void **state)
+{
+	static const char *const names[] = { "kml/nn_arch_data/linear0_w.csv",
+		"kml/nn_arch_data/linear0_bias.csv", "kml/nn_arch_data/linear1_w.csv",
+		"kml/nn_arch_data/linear1_bias.csv", "kml/nn_arch_data/linear2_w.csv",
+		"kml/nn_arch_data/linear2_bias.csv" };
+	static const char *const recorded[] = { "kml/nn_arch_data/input.csv" };
+	const struct import_options options = {
+		.encoder = "kml", .decision_threshold = NAN, .activations = "sigmoid,sigmoid,linear"
+	};
+	static float rows[MAX_ROWS * 5];
+	struct model_error error = { "" };
+	struct model *model;
+	size_t n;
+
+	(void)state;
+	if (!find(names, 6))
+		skip();
+	model = import_model(path_list, 6, &options, &error);
+	if (!model)
+		fail_msg("%s", error.text);
+	if (!find(recorded, 1))
+		skip();
+	n = read_rows(paths[0], 5, rows);
+	assert_int_equal(n, 422);
+	kml_agree(model, rows, n, "KML");
+	n = kml_feature_files(rows);
+	assert_true(n > 200);
+	kml_agree(model, rows, n, "KML, feature files");
 	model_free(model);
 }
 

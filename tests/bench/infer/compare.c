@@ -87,7 +87,7 @@ static void ratios(const double *one, const double *other, size_t rounds, double
 }
 
 void compare(const char *model, size_t batch, const struct contender *all, double target,
-	double again_percent, enum compare_mode mode)
+	double again_percent, double lake_us, enum compare_mode mode)
 {
 	static double us[CONTENDERS][MOST_ROUNDS];
 	const bool curve = mode == COMPARE_CURVE;
@@ -155,12 +155,18 @@ void compare(const char *model, size_t batch, const struct contender *all, doubl
 			quartile(ratio, rounds, 3), target, middle >= target ? "true" : "false");
 	}
 	if (mode == COMPARE_PEERS) {
-		printf("  %.2f (%.2f-%.2f) %s, target %.3g: %s", middle, quartile(ratio, rounds, 1),
-			quartile(ratio, rounds, 3), contender_names[fastest], target,
-			middle >= target ? "hit" : "MISSED");
+		printf("  %.2f (%.2f-%.2f) %s", middle, quartile(ratio, rounds, 1),
+			quartile(ratio, rounds, 3), contender_names[fastest]);
+		if (target > 0)
+			printf(", target %.3g: %s", target, middle >= target ? "hit" : "MISSED");
 		if (again_percent >= 0)
 			printf(", %.2g %% computed again", again_percent);
+		if (lake_us > 0)
+			printf("; LAKE on an A100 %.5g us, %.2f times ours", lake_us,
+				lake_us / quartile(us[OURS], rounds, 2));
 	}
+	if (lake_us > 0)
+		note(",\"lake_a100_us\":%.5g", lake_us);
 	if (again_percent >= 0)
 		note(",\"again_percent\":%.3g", again_percent);
 	printf("\n");

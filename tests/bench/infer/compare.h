@@ -28,11 +28,12 @@ bool compare_wants(enum compare_mode mode, size_t contender);
 void compare_head(enum compare_mode mode);
 
 /*
- * target: how many times faster than the fastest peer; again_percent: rows computed again, below 0: does not apply.
- * COMPARE_CURVE: few rounds, and one line of bare numbers.
+ * target: how many times faster than the fastest peer; again_percent: rows computed again, below 0: does not apply; lake_us:
+ * what LAKE's authors published for an A100, transfers included, 0: nothing. COMPARE_CURVE: few rounds, and one line of
+ * bare numbers.
  */
 void compare(const char *model, size_t batch, const struct contender *all, double target,
-	double again_percent, enum compare_mode mode);
+	double again_percent, double lake_us, enum compare_mode mode);
 
 void compare_json(void); /* all rows so far, one line */
 

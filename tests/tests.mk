@@ -76,7 +76,7 @@ soak: ## with sudo: the same with full counts, and on a fresh Debian 12; writes 
 	@mkdir -p $(B)
 	@set -o pipefail; report=$(B)/soak-$$(date +%F).txt; \
 		{ git log -1 --format='semantos %H' 2>/dev/null; uname -a; date; \
-		SEMANTOS_SOAK=1 $(MAKE) --no-print-directory test FUZZ_SECONDS=60 TEST_VM="$(TEST_VM:%=@%)" \
+		SEMANTOS_SOAK=1 VM_TOOLCHAIN=1 $(MAKE) --no-print-directory test FUZZ_SECONDS=60 TEST_VM="$(TEST_VM:%=@%)" \
 			TEST_SOAK="$(SOAK_ONLY:%/vm_kills.sh=@%/vm_kills.sh)" 2>&1; } \
 		| tee $$report; code=$$?; echo "the report is in $$report"; exit $$code
 soak: SHELL := /bin/bash

@@ -4,8 +4,9 @@
 # modules.sh - builds the kernel modules, the test-only ones too, for one kernel of the cache, outside the tree's sources.
 #
 # Writes build/vm/RELEASE/*.ko, and to failing/ there the modules whose allocations can be told to fail. Where a kernel has
-# no headers, or their build programs do not run on this system, it says so and the tests that need the module are
-# skipped. Run from the root of the tree.
+# no headers it says so and the tests that need the module are skipped. So it does where the headers want another compiler
+# or C library than this system's, unless VM_TOOLCHAIN=1 (make vmtest, make soak): then they are fetched, by toolchain.sh.
+# Run from the root of the tree.
 #
 # Usage: modules.sh RELEASE DIR    (as kernels.sh prints them). Exit: 0 also when nothing can be built, 1 if it fails.
 
@@ -19,16 +20,22 @@ if [[ ! -d $dir/headers ]]; then
 	exit 0
 fi
 compiler=$(sed -nE 's/^CC .*[^a-z](gcc-[0-9]+)$/\1/p' "$dir/headers/.kernelvariables" 2>/dev/null)
-if ! command -v "${compiler:-gcc}" >/dev/null; then
-	echo "NOTE $release: it was built with $compiler, which is not installed, so no module is built for it"
-	exit 0
-fi
+foreign=
+command -v "${compiler:-gcc}" >/dev/null || foreign="it was built with $compiler, which is not installed"
 for program in scripts/basic/fixdep scripts/mod/modpost tools/objtool/objtool tools/bpf/resolve_btfids/resolve_btfids; do
-	if ldd "$dir/headers/$program" 2>&1 | grep -q 'not found'; then
-		echo "NOTE $release: $program of its headers does not run on this system, so no module is built for it"
-		exit 0
+	if [[ -z $foreign ]] && ldd "$dir/headers/$program" 2>&1 | grep -q 'not found'; then
+		foreign="$program of its headers does not run on this system"
 	fi
 done
+root=
+if [[ -n $foreign && -z ${VM_TOOLCHAIN-} ]]; then
+	echo "NOTE $release: $foreign, so no module is built for it; make vmtest fetches what it needs"
+	exit 0
+elif [[ -n $foreign ]]; then
+	root=$(tests/vm/toolchain.sh "$compiler" "$release") || { echo "FAIL $release modules: no compiler"; exit 1; }
+	# The headers know where they lie: there they must lie for the compiler's root as well.
+	[[ -e $root$dir/headers ]] || { mkdir -p "$root$dir" && cp -a "$dir/usr" "$dir/headers" "$root$dir/"; }
+fi
 # build FOLDER WORDS...: the modules, from a copy of the sources in $out/FOLDER. They include "bpf/..." and "kmod/..."
 # from the tree's root: the copy is laid out like the tree.
 build() {
@@ -41,7 +48,14 @@ build() {
 	(cd "$src" && find . -name '*.[chS]' ! -name '*.mod.c') | while read -r file; do
 		[[ -f $file ]] || rm -f "$src/$file"
 	done
-	timeout 240 make -j"$(nproc)" -C "$dir/headers" M="$PWD/$src/kmod" "$@" modules >"$log" 2>&1 && return
+	if [[ -z $root ]]; then
+		timeout 240 make -j"$(nproc)" -C "$dir/headers" M="$PWD/$src/kmod" "$@" modules >"$log" 2>&1 && return
+	else
+		rm -rf "$root/build" && mkdir -p "$root/build" && cp -a "$src" "$root/build/src" || exit 1
+		# shellcheck disable=SC2016 # for the shell inside
+		timeout 240 unshare --mount sh -c 'mount --bind /proc "$0/proc" && exec chroot "$0" /usr/bin/env -i PATH=/usr/bin "$@"' \
+				"$root" make -j"$(nproc)" -C "$dir/headers" M=/build/src/kmod "$@" modules >"$log" 2>&1 && cp -a "$root/build/src/." "$src/" && return
+	fi
 	echo "FAIL $release modules: see $log"
 	grep -m 5 -E 'error|Error' "$log" | sed 's/^/  | /'
 	exit 1

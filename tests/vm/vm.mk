@@ -25,7 +25,7 @@ vm: all $(VM_PROGS) $(VM_BPF_OBJ) ## run the tests that need a kernel of their o
 	@tests/vm/run.sh $(KERNELS)
 
 vmtest: all $(VM_PROGS) $(VM_BPF_OBJ) ## the tests of the kernel modules on 6.12 and 7: fails where one of them did not run on 6.12
-	@tests/vm/run.sh --named "20-testdev 21-testdev-faults $(VMTEST)" 6.12 7
+	@VM_TOOLCHAIN=1 tests/vm/run.sh --named "20-testdev 21-testdev-faults $(VMTEST)" 6.12 7
 
 vmtest-debug: all $(VM_PROGS) $(VM_BPF_OBJ) ## the same on a 6.12 with KASAN, lockdep and kmemleak, built once (an hour or more)
 	@kernel=$$(tests/vm/debug_kernel.sh) && VM_FACTOR=8 VM_MEMORY=3072 tests/vm/run.sh --plain --named "$(VMTEST)" --kernel "$$kernel"

@@ -70,7 +70,8 @@ static int init(struct btf *btf)
 static int check_member(
 	const struct btf_type *type, const struct btf_member *member, const struct bpf_prog *prog)
 {
-	return 0;
+	/* All callbacks run under rcu_read_lock(), on_complete() in interrupts as well. */
+	return prog->sleepable ? -EINVAL : 0;
 }
 
 /* 0 or -EINVAL. bpf_obj_name_cpy() is not exported on 6.12. */

@@ -18,6 +18,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/nospec.h>
 #include <linux/percpu.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -123,8 +124,13 @@ int model_run(const u32 *number, const struct semantos_block_record *record, u32
 	else
 		atomic64_add(n, &ran_plain);
 	for (u32 i = 0; i < n; i++) {
+		/* Once: it may lie in a map that others write. */
+		u32 which = READ_ONCE(number[i]);
 		const struct model *model =
-			number[i] < SEMANTOS_MODELS ? rcu_dereference(models[number[i]]) : NULL;
+			which < SEMANTOS_MODELS
+				? rcu_dereference(
+					  models[array_index_nospec(which, SEMANTOS_MODELS)])
+				: NULL;
 		s64 outputs[INFER_MAX_OUTPUTS];
 
 		result[i].error = -ENOENT;

@@ -56,5 +56,6 @@ _Static_assert(sizeof(struct replica_map_block) == REPLICA_BLOCK, "one block");
 
 #define REPLICA_MAP_BITS (8 * (REPLICA_BLOCK - 32))
 #define REPLICA_MAX_REGIONS ((__u64)REPLICA_MAP_BLOCKS * REPLICA_MAP_BITS)
+#define REPLICA_MAX_REGION_SECTORS (1U << 30)
 
 #endif

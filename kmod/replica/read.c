@@ -104,6 +104,7 @@ int replica_map_read(struct replica *r, struct bio *bio)
 
 	rb->iter = bio->bi_iter;
 	rb->bio_flags = bio->bi_flags;
+	rb->bio_remaining = atomic_read(&bio->__bi_remaining);
 	rb->tried = 0;
 	if (!point_at_next(r, rb, &read))
 		return DM_MAPIO_KILL;
@@ -128,8 +129,9 @@ bool replica_read_next(struct replica *r, struct replica_bio *rb)
 	this_cpu_inc(r->counts->retried);
 	spin_lock_irqsave(&r->lock, flags);
 	bio_list_add(&r->failed_reads, rb->bio);
-	spin_unlock_irqrestore(&r->lock, flags);
+	/* With the lock held: once the worker has answered the read, the volume may go. */
 	queue_work(r->read_wq, &r->read_work);
+	spin_unlock_irqrestore(&r->lock, flags);
 	return true;
 }
 
@@ -165,6 +167,8 @@ void replica_retry_reads(struct work_struct *work)
 
 		bio->bi_iter = rb->iter;
 		bio->bi_flags = rb->bio_flags;
+		/* A leg that had to split it left 0, and the next one would answer it before its last part is back. */
+		atomic_set(&bio->__bi_remaining, rb->bio_remaining);
 		bio->bi_status = BLK_STS_OK;
 		if (point_at_next(r, rb, &read)) {
 			count_start(r, rb, &read);

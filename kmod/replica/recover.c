@@ -39,15 +39,17 @@ static void copied(int read_err, unsigned long write_err, void *context)
 		DMERR_LIMIT("region %llu cannot be read from leg %u",
 			(unsigned long long)dm_rh_get_region_key(region), copy->source);
 		atomic_long_inc(&r->leg[copy->source].read_errors);
-		atomic_inc(&r->copy_turn);
-		/* kcopyd writes nothing that it could not read. */
-		failed = 0;
+		/* kcopyd writes nothing that it could not read. Another leg may have this region, and only this one. */
+		copy->unreadable |= BIT(copy->source);
+		smp_store_release(&copy->again, true);
+		replica_wake(r);
+		return;
 	}
 	if (failed)
 		atomic_or(failed, &r->failed_legs);
 	set_bit(REPLICA_COPIED, &r->flags);
 	WRITE_ONCE(copy->region, NULL);
-	dm_rh_recovery_end(region, !read_err && !failed); /* wakes the worker */
+	dm_rh_recovery_end(region, !failed); /* wakes the worker */
 }
 
 static struct replica_copy *free_copy(struct replica *r)
@@ -67,28 +69,26 @@ static void not_copied(struct replica *r, struct dm_region *region)
 	dm_rh_recovery_end(region, 0); /* wakes the worker */
 }
 
-static void copy_region(struct replica *r, struct dm_region *region)
+/*
+ * Copy, or copy again, from the first leg in sync that has not failed to be read: the one that readers of a region which
+ * may differ are sent to. The worker only.
+ */
+static void copy_begin(struct replica *r, struct replica_copy *copy)
 {
-	struct replica_copy *copy = free_copy(r);
+	struct dm_region *region = copy->region;
 	sector_t begin = dm_rh_region_to_sector(r->rh, dm_rh_get_region_key(region));
 	sector_t count = min_t(sector_t, r->region_sectors, r->ti->len - begin);
+	unsigned long sources = r->sync_legs & ~copy->unreadable;
 	struct dm_io_region from, to[REPLICA_MAX_LEGS];
-	unsigned int turn, leg, n = 0;
+	unsigned int leg, n = 0;
 
-	if (WARN_ON_ONCE(!copy)) {
+	copy->source = sources ? __ffs(sources) : 0;
+	copy->targets = r->active_legs & ~BIT(copy->source);
+	if (!sources || !copy->targets) {
+		WRITE_ONCE(copy->region, NULL);
 		not_copied(r, region);
 		return;
 	}
-	turn = (unsigned int)atomic_read(&r->copy_turn) % hweight_long(r->sync_legs);
-	for_each_set_bit(leg, &r->sync_legs, r->nr_legs) if (turn-- == 0) break;
-	copy->r = r;
-	copy->source = leg;
-	copy->targets = r->active_legs & ~BIT(leg);
-	if (!copy->targets) {
-		not_copied(r, region);
-		return;
-	}
-	copy->region = region;
 	from = (struct dm_io_region){ .bdev = r->leg[copy->source].dev->bdev,
 		.sector = replica_data_sector(r, copy->source, begin),
 		.count = count };
@@ -99,13 +99,31 @@ static void copy_region(struct replica *r, struct dm_region *region)
 	dm_kcopyd_copy(r->kcopyd, &from, n, to, 0, copied, copy);
 }
 
+static void copy_region(struct replica *r, struct dm_region *region)
+{
+	struct replica_copy *copy = free_copy(r);
+
+	if (WARN_ON_ONCE(!copy)) {
+		not_copied(r, region);
+		return;
+	}
+	*copy = (struct replica_copy){ .r = r, .region = region };
+	copy_begin(r, copy);
+}
+
 /* Go on with what is to be copied. The worker only. */
 void replica_recover(struct replica *r)
 {
 	struct dm_region *region;
+	unsigned int i;
 
 	if (!r->recovery_started)
 		return;
+	for (i = 0; i < REPLICA_COPIES; i++)
+		if (smp_load_acquire(&r->copy[i].again)) {
+			r->copy[i].again = false;
+			copy_begin(r, &r->copy[i]);
+		}
 	dm_rh_recovery_prepare(r->rh);
 	while ((region = dm_rh_recovery_start(r->rh)) != NULL)
 		copy_region(r, region);

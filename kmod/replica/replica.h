@@ -64,6 +64,8 @@ struct replica_copy {
 	struct dm_region *region; /* NULL: this place is free */
 	unsigned int source;
 	unsigned long targets; /* in the order of kcopyd's error bits */
+	unsigned long unreadable; /* legs it could not be read from */
+	bool again; /* set by kcopyd's thread, for the worker: from another leg */
 };
 
 struct replica_log; /* log.c */
@@ -116,7 +118,6 @@ struct replica {
 	atomic_t failed_legs; /* found out by a copy; the worker will put them out */
 	atomic_t wanted_legs; /* to catch up, asked for by a message */
 	atomic_t unwanted_legs; /* to be put out, asked for by a message */
-	atomic_t copy_turn; /* moves on when a source could not be read */
 	atomic_long_t ejected;
 	atomic_t hedges; /* that exist */
 
@@ -140,6 +141,7 @@ struct replica_bio {
 	/* a read: as it was before it was mapped, for another try */
 	struct bvec_iter iter;
 	unsigned short bio_flags;
+	int bio_remaining;
 	unsigned long tried; /* legs */
 	unsigned int leg;
 	struct semantos_blk_io io;

@@ -58,6 +58,9 @@ static void replica_free(struct replica *r)
 	unsigned int leg;
 
 	replica_hedges_end(r);
+	/* Before what the end of a copy uses: the last callback may still be on its way out. */
+	if (!IS_ERR_OR_NULL(r->kcopyd))
+		dm_kcopyd_client_destroy(r->kcopyd);
 	if (r->wq) {
 		cancel_delayed_work_sync(&r->later);
 		destroy_workqueue(r->wq);
@@ -67,8 +70,6 @@ static void replica_free(struct replica *r)
 	flush_work(&r->event_work);
 	if (!IS_ERR_OR_NULL(r->rh))
 		dm_region_hash_destroy(r->rh);
-	if (!IS_ERR_OR_NULL(r->kcopyd))
-		dm_kcopyd_client_destroy(r->kcopyd);
 	if (!IS_ERR_OR_NULL(r->io))
 		dm_io_client_destroy(r->io);
 	for (leg = 0; leg < r->nr_legs; leg++)
@@ -192,12 +193,13 @@ static int set_regions(struct replica *r)
 
 	if (!r->region_sectors)
 		for (r->region_sectors = 2048;
-			DIV_ROUND_UP_ULL(ti->len, r->region_sectors) > REPLICA_MAX_REGIONS;
+			DIV_ROUND_UP_ULL(ti->len, r->region_sectors) > REPLICA_MAX_REGIONS &&
+			r->region_sectors < REPLICA_MAX_REGION_SECTORS;
 			r->region_sectors *= 2)
 			;
 	r->nr_regions = DIV_ROUND_UP_ULL(ti->len, r->region_sectors);
 	if (!is_power_of_2(r->region_sectors) || r->nr_regions > REPLICA_MAX_REGIONS) {
-		ti->error = "region_sectors is no power of two, or too small for this volume";
+		ti->error = "region_sectors is no power of two, or the volume is too large for it";
 		return -EINVAL;
 	}
 	return dm_set_target_max_io_len(ti, r->region_sectors);

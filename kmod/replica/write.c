@@ -44,8 +44,9 @@ static void all_back(struct replica_bio *rb)
 	}
 	spin_lock_irqsave(&r->lock, flags);
 	bio_list_add(&r->ended, rb->bio);
-	spin_unlock_irqrestore(&r->lock, flags);
+	/* With the lock held: once the worker has answered the write, the volume may go. */
 	replica_wake(r);
+	spin_unlock_irqrestore(&r->lock, flags);
 }
 
 static void clone_end(struct bio *bio)
@@ -83,8 +84,11 @@ static bool make_clones(struct replica_bio *rb)
 		c->leg = leg;
 		c->bio.bi_private = c;
 		c->bio.bi_end_io = clone_end;
-		/* This thread may sleep, and EAGAIN from a leg would look like its failure. */
-		c->bio.bi_opf &= ~REQ_NOWAIT;
+		/*
+		 * This thread may sleep, and EAGAIN from a leg would look like its failure. Nobody polls a clone: only what
+		 * device-mapper submitted itself.
+		 */
+		c->bio.bi_opf &= ~(REQ_NOWAIT | REQ_POLLED);
 		if (bio_sectors(rb->bio))
 			c->bio.bi_iter.bi_sector = replica_data_sector(
 				r, leg, dm_target_offset(r->ti, rb->bio->bi_iter.bi_sector));

@@ -327,6 +327,7 @@ static void test_attach(void)
 	program_is("invents", false);
 	program_is("too_small", false);
 	program_is("renews", false);
+	program_is("sleeps", false);
 }
 
 /* ---- kmod nonsense ---- */

@@ -53,6 +53,13 @@ int BPF_PROG(renews, struct semantos_blk_read *read)
 	return semantos_lease_renew(1);
 }
 
+/* Nothing here may sleep. */
+SEC("struct_ops.s/sleeps")
+int BPF_PROG(sleeps, struct semantos_blk_read *read)
+{
+	return 0;
+}
+
 SEC(".struct_ops.link")
 struct semantos_blk_ops policy_fine = { .select_leg = (void *)fine, .name = "fine" };
 SEC(".struct_ops.link")
@@ -67,3 +74,5 @@ SEC(".struct_ops.link")
 struct semantos_blk_ops policy_renews = { .select_leg = (void *)renews, .name = "renews" };
 
 char LICENSE[] SEC("license") = "GPL";
+SEC(".struct_ops.link")
+struct semantos_blk_ops policy_sleeps = { .select_leg = (void *)sleeps, .name = "sleeps" };

@@ -44,6 +44,41 @@ for words in "1 1 /dev/semtest0 0 0" "2 2 $(legs) 0" "1 2 $(legs) 1 nonsense" "1
 	dmsetup create w --table "0 $length semantos $words" 2>/dev/null && fail "accepted: $words"
 done
 dmsetup create w --table "$(table 0)" 2>/dev/null && fail "legs without superblocks were joined"
+dmsetup create w --table "0 18014398509481983 semantos 1 2 - 0 - 0 0" 2>/dev/null && fail "a volume of 2^54 sectors"
+
+# Leg 0 is copied to the other, but for what cannot be read there.
+for leg in 0 1; do
+	yes "leg $leg" | head -c $((mb << 20)) | dd of=/dev/semtest$leg bs=1M conv=fsync 2>/dev/null || fail "leg $leg cannot be filled"
+	dd if=/dev/zero of=/dev/semtest$leg bs=1M count=1 conv=fsync,notrunc 2>/dev/null
+done
+dmsetup create v --table "$(table 3 create region_sectors 64)" || fail "no volume was created"
+echo 0:read_errors=1 >$param/change # the superblock has been read, most regions have not
+map
+until_true 20 synced || fail "the legs do not come to be equal: $(dmsetup status v)"
+equal "after a region could not be read from leg 0"
+foreign=$(dd if=/dev/mapper/v bs=32k iflag=direct 2>/dev/null | tr -d '\n' | grep -o 'leg 1' | wc -l)
+[ "$foreign" -gt 0 ] || fail "no read of leg 0 failed: $(dmsetup status v)"
+# One request carries up to four regions of 32 KiB.
+[ "$foreign" -le $((4 * 32768 / 5)) ] || fail "other regions were taken from leg 1 as well: $foreign words of it"
+
+# Large reads, which a leg must split, are right when they are sent again.
+dmsetup remove v
+for leg in 0 1; do dd if=/dev/zero of=/dev/semtest$leg bs=1M count=1 conv=fsync,notrunc 2>/dev/null; done
+dd if=/dev/urandom of=/dev/semtest0 bs=1M seek=1 count=$((mb - 1)) conv=fsync,notrunc 2>/dev/null
+dmsetup create v --table "$(table 1 create)" || fail "no volume of large regions was created"
+map
+whole() { [ "$(letters)" = AA ] && [ "$(field 7)" = 7/7 ]; }
+until_true 20 whole || fail "its legs do not come to be equal: $(dmsetup status v)"
+dd if=/dev/mapper/v of=/tmp/whole bs=64k iflag=direct 2>/dev/null
+echo 0:read_errors=20 >$param/change
+echo 1:read_errors=20 >$param/change
+for _ in 1 2 3 4 5 6 7 8; do
+	dd if=/dev/mapper/v of=/tmp/large bs=1M iflag=direct 2>/dev/null && { cmp -s /tmp/whole /tmp/large || fail "a large read that was sent again is wrong"; }
+done
+echo 0:read_errors=0 >$param/change
+echo 1:read_errors=0 >$param/change
+dmsetup remove v
+for leg in 0 1; do dd if=/dev/zero of=/dev/semtest$leg bs=1M count=$mb conv=fsync 2>/dev/null; done
 
 dmsetup create v --table "$(table 3 create region_sectors 64)" || fail "no volume was created"
 map

@@ -58,8 +58,11 @@ __attribute__((format(printf, 3, 4))) static void fail(
 	va_end(args);
 }
 
-/* Threshold from the training part, then the same threshold for all. */
-static int label_rows(struct rows *rows, const struct split *split, const struct labeler *labeler,
+/*
+ * The training part by the labeler, which may leave rows out of it; all else by the threshold it found there: whether a
+ * read was slow is then seen from that read alone, as it is once the model is used.
+ */
+static int label_rows(struct rows *rows, struct split *split, const struct labeler *labeler,
 	struct learn_result *result, float *threshold_us)
 {
 	struct label_result label;
@@ -67,24 +70,32 @@ static int label_rows(struct rows *rows, const struct split *split, const struct
 	char count[32];
 	int err;
 
-	err = labeler->label(rows->latency_us, split->train, rows->slow, &label);
-	if (err == -EINVAL) {
+	err = labeler->label(rows->latency_us, rows->sectors, split->train, rows->slow, &label);
+	rows_count(split->train, count);
+	if (err == -EINVAL)
 		fail(result, err,
 			"Nothing was learned: the %s reads to train on took equally long, so there "
 			"is nothing to tell apart.",
-			rows_count(split->train, count));
-		return err;
-	}
-	if (err) {
+			count);
+	else if (err == -ENODATA)
+		fail(result, err,
+			"Nothing was learned: among the %s reads to train on there is no slow "
+			"period, only single slow reads if any.",
+			count);
+	else if (err)
 		fail(result, err, "Nothing was learned: labelling failed, %s.", strerror(-err));
+	if (err)
 		return err;
-	}
 	for (size_t i = 0; i < rows->n; i++) {
-		rows->slow[i] = rows->latency_us[i] >= label.threshold_us;
-		slow += rows->slow[i];
-		heldout += i >= split->heldout && rows->slow[i];
+		bool is_slow = rows->latency_us[i] >= label.threshold_us;
+
+		slow += is_slow;
+		heldout += i >= split->heldout && is_slow;
+		if (i >= split->train)
+			rows->slow[i] = is_slow;
 	}
 	result->slow_share = (double)slow / (double)rows->n;
+	split->train = rows_leave_out(rows, split->train);
 	*threshold_us = label.threshold_us;
 	if (!heldout || heldout == rows->n - split->heldout) {
 		fail(result, -ENODATA,

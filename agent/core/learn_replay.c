@@ -24,7 +24,8 @@ static int label_for(struct rows *rows, const struct model *model, struct learn_
 	size_t slow = 0;
 
 	if (!(label.threshold_us > 0) &&
-		labeler_find(REPLAY_LABELER)->label(rows->latency_us, rows->n, rows->slow, &label))
+		labeler_find(REPLAY_LABELER)
+			->label(rows->latency_us, rows->sectors, rows->n, rows->slow, &label))
 		return -EINVAL;
 	for (size_t i = 0; i < rows->n; i++) {
 		rows->slow[i] = rows->latency_us[i] >= label.threshold_us;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/infer/infer.h"
+#include "agent/infer/label.h"
 
 #define SCORE_BATCH 1024u
 #define BLOCK_MIN 32u
@@ -47,9 +48,10 @@ int rows_take(struct rows *rows, const struct semantos_block_record *records, si
 		return 0;
 	rows->record = calloc(kept, sizeof(*rows->record));
 	rows->latency_us = calloc(kept, sizeof(*rows->latency_us));
+	rows->sectors = calloc(kept, sizeof(*rows->sectors));
 	rows->pending = calloc(kept, sizeof(*rows->pending));
 	rows->slow = calloc(kept, 1);
-	if (!rows->record || !rows->latency_us || !rows->pending || !rows->slow) {
+	if (!rows->record || !rows->latency_us || !rows->sectors || !rows->pending || !rows->slow) {
 		rows_free(rows);
 		return -ENOMEM;
 	}
@@ -60,6 +62,7 @@ int rows_take(struct rows *rows, const struct semantos_block_record *records, si
 	qsort(rows->record, rows->n, sizeof(*rows->record), by_issue);
 	for (size_t i = 0; i < rows->n; i++) {
 		rows->latency_us[i] = (float)rows->record[i]->latency_us;
+		rows->sectors[i] = (float)rows->record[i]->sectors;
 		rows->pending[i] = (float)rows->record[i]->pending_pages;
 	}
 	return 0;
@@ -69,9 +72,26 @@ void rows_free(struct rows *rows)
 {
 	free(rows->record);
 	free(rows->latency_us);
+	free(rows->sectors);
 	free(rows->pending);
 	free(rows->slow);
 	memset(rows, 0, sizeof(*rows));
+}
+
+size_t rows_leave_out(struct rows *rows, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (rows->slow[i] == LABEL_LEFT_OUT)
+			continue;
+		rows->record[kept] = rows->record[i];
+		rows->latency_us[kept] = rows->latency_us[i];
+		rows->sectors[kept] = rows->sectors[i];
+		rows->pending[kept] = rows->pending[i];
+		rows->slow[kept++] = rows->slow[i];
+	}
+	return kept;
 }
 
 float *rows_encode(const struct rows *rows, size_t first, size_t n, const struct encoder *encoder)

@@ -15,6 +15,7 @@ struct rows {
 	size_t n;
 	const struct semantos_block_record **record; /* [n], by issue time, ties by request id */
 	float *latency_us; /* [n] */
+	float *sectors; /* [n] sizes */
 	float *pending; /* [n] pages pending at issue: the baseline's score */
 	uint8_t *slow; /* [n] labels; zero until somebody labels */
 };
@@ -22,6 +23,9 @@ struct rows {
 /* Reads that succeeded and had full history, sorted by issue. 0 or -ENOMEM; n may be 0. */
 int rows_take(struct rows *rows, const struct semantos_block_record *records, size_t n);
 void rows_free(struct rows *rows); /* accepts a zeroed one */
+
+/* Of the first n rows, those labelled LABEL_LEFT_OUT go: the others move down. Returns how many are left; rows from n on stay. */
+size_t rows_leave_out(struct rows *rows, size_t n);
 
 /* Features of rows first..first+n-1: [n][encoder->n_features], freed by the caller; NULL when out of memory. */
 float *rows_encode(const struct rows *rows, size_t first, size_t n, const struct encoder *encoder);

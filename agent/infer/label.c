@@ -2,14 +2,14 @@
 /*
  * label.c - the labelers: which latencies of a recording count as slow.
  *
- * Owns the table of names. Sees latencies only, all of one device and one recording, and remembers nothing between
- * calls. Any thread; allocates one sorted copy.
+ * Owns the table of names, and the labelers that need no more than a threshold. Sees one device and one recording, and
+ * remembers nothing between calls. Any thread; allocates one sorted copy.
  */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "agent/infer/label.h"
+#include "agent/infer/label_internal.h"
 
 #define LABEL_MIN_ROWS 32
 #define INFLECTION_POINTS 10000
@@ -22,8 +22,7 @@ static int by_value(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Sorted copy of `latency_us`; NULL with *err. */
-static float *sorted_copy(const float *latency_us, size_t n, int *err)
+float *label_sorted(const float *value, size_t n, int *err)
 {
 	float *sorted;
 
@@ -31,13 +30,13 @@ static float *sorted_copy(const float *latency_us, size_t n, int *err)
 	if (n < LABEL_MIN_ROWS)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
-		if (!isfinite(latency_us[i]) || latency_us[i] < 0)
+		if (!isfinite(value[i]) || value[i] < 0)
 			return NULL;
 	*err = -ENOMEM;
 	sorted = malloc(n * sizeof(*sorted));
 	if (!sorted)
 		return NULL;
-	memcpy(sorted, latency_us, n * sizeof(*sorted));
+	memcpy(sorted, value, n * sizeof(*sorted));
 	qsort(sorted, n, sizeof(*sorted), by_value);
 	if (sorted[0] == sorted[n - 1]) {
 		free(sorted);
@@ -48,8 +47,7 @@ static float *sorted_copy(const float *latency_us, size_t n, int *err)
 	return sorted;
 }
 
-/* With linear interpolation between ranks. */
-static double percentile(const float *sorted, size_t n, double share)
+double label_percentile(const float *sorted, size_t n, double share)
 {
 	double rank = share * (double)(n - 1);
 	size_t below = (size_t)rank;
@@ -72,7 +70,7 @@ static void apply(const float *latency_us, const float *sorted, size_t n, double
 		result->threshold_us = nextafterf(result->threshold_us, INFINITY);
 	if (result->threshold_us <= sorted[0])
 		result->threshold_us = nextafterf(sorted[0], INFINITY);
-	result->n_slow = 0;
+	result->n_slow = result->n_left_out = result->n_periods = 0;
 	for (size_t i = 0; i < n; i++) {
 		labels[i] = latency_us[i] >= result->threshold_us;
 		result->n_slow += labels[i];
@@ -109,38 +107,43 @@ static double bend(const float *sorted, size_t n, double from_us)
  * above the diagonal, its bend, fast ends (the tooling LAKE ships for LinnOS). On a device whose reads differ little
  * that rule calls all of them slow: then the diagonal starts at the fastest read instead of at zero.
  */
-static int label_inflection(
-	const float *latency_us, size_t n, uint8_t *labels, struct label_result *result)
+double label_inflection_us(const float *sorted, size_t n)
 {
-	double cut, threshold_us;
-	float *sorted;
+	double cut = label_percentile(sorted, n, INFLECTION_KEEP), threshold_us;
 	size_t kept;
-	int err;
 
-	sorted = sorted_copy(latency_us, n, &err);
-	if (!sorted)
-		return err;
-	cut = percentile(sorted, n, INFLECTION_KEEP);
 	for (kept = n; kept > 1 && (double)sorted[kept - 1] > cut; kept--)
 		;
 	threshold_us = bend(sorted, kept, 0);
-	if (threshold_us <= (double)sorted[0])
-		threshold_us = bend(sorted, kept, sorted[0]);
-	apply(latency_us, sorted, n, threshold_us, labels, result);
+	return threshold_us > (double)sorted[0] ? threshold_us : bend(sorted, kept, sorted[0]);
+}
+
+static int label_inflection(const float *latency_us, const float *sectors, size_t n,
+	uint8_t *labels, struct label_result *result)
+{
+	float *sorted;
+	int err;
+
+	(void)sectors;
+	sorted = label_sorted(latency_us, n, &err);
+	if (!sorted)
+		return err;
+	apply(latency_us, sorted, n, label_inflection_us(sorted, n), labels, result);
 	free(sorted);
 	return 0;
 }
 
-static int label_percentile_85(
-	const float *latency_us, size_t n, uint8_t *labels, struct label_result *result)
+static int label_percentile_85(const float *latency_us, const float *sectors, size_t n,
+	uint8_t *labels, struct label_result *result)
 {
 	float *sorted;
 	int err;
 
-	sorted = sorted_copy(latency_us, n, &err);
+	(void)sectors;
+	sorted = label_sorted(latency_us, n, &err);
 	if (!sorted)
 		return err;
-	apply(latency_us, sorted, n, percentile(sorted, n, 0.85), labels, result);
+	apply(latency_us, sorted, n, label_percentile(sorted, n, 0.85), labels, result);
 	free(sorted);
 	return 0;
 }
@@ -150,6 +153,8 @@ static const struct labeler labelers[] = {
 		"slow begins where the latency distribution bends (LinnOS, as LAKE labels it)",
 		label_inflection },
 	{ "percentile-85", "slow is the slowest 15 %", label_percentile_85 },
+	{ "periods", "slow are the reads of slow periods, outliers left out (Heimdall)",
+		label_periods },
 };
 
 const struct labeler *labeler_at(uint32_t index)

@@ -61,7 +61,7 @@ _semantosctl()
 	--optimiser)
 		mapfile -t COMPREPLY < <(compgen -W "adam sgd" -- "$cur"); return ;;
 	--labeler)
-		mapfile -t COMPREPLY < <(compgen -W "inflection percentile-85" -- "$cur"); return ;;
+		mapfile -t COMPREPLY < <(compgen -W "inflection percentile-85 periods" -- "$cur"); return ;;
 	--policy)
 		mapfile -t COMPREPLY < <(compgen -W "$(_semantosctl_policies)" -- "$cur"); return ;;
 	--timeout|--because|--evidence|--expect|--observed|--rows|--duration|--interval|--count|--region-kib|--nowait-reject|--hedge-us)

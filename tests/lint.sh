@@ -32,7 +32,8 @@ for file in "${files[@]}"; do
 	[[ $lines -le 700 ]] || offence "$file: $lines lines, more than 700; give the second thing in it a file of its own"
 	case $file in
 	*.c | *.h) sources+=("$file") ;;
-	*) [[ $(head -c 20 "$file") != '#!/bin/'*sh* ]] || scripts+=("$file") ;;
+	# A script that is sourced has no first line, but says which shell it is for.
+	*) [[ $(head -c 20 "$file") != '#!/bin/'*sh* && $(head -n 3 "$file") != *'# shellcheck shell='* ]] || scripts+=("$file") ;;
 	esac
 done
 

@@ -6,28 +6,17 @@
 # not wait gets EAGAIN where a slow answer is foreseen, in force and not in shadow.
 # needs: kernel:6.12 module:semantos module:semantos_testdev module:dm-semantos-replica program:dmsetup program:bpftool
 # needs: program:build/semantos-agent program:build/semantosctl program:build/tests/vm/loadgen program:build/tests/vm/nowaitread
-# needs: file:build/policies/linnos/* file:build/bpf/*/*.bpf.o
+# needs: file:build/policies/linnos/* file:build/bpf/*/*.bpf.o file:tests/vm/linnos.sh
 # required: 6.12
 # clock: icount
 # timeout: 200
 
 fail() { tail -n 12 /tmp/agent.err; cat $state /tmp/nowait; echo "$*"; exit 1; }
-state=/sys/module/semantos/parameters/state
+# shellcheck source=tests/vm/linnos.sh
+. /tests/vm/linnos.sh
 length=14336
-counter() { sed -n "s/^volume $1 .*[ ]$2=\([0-9]*\).*/\1/p" $state; }
-until_true() { # seconds, words: wait for it
-	n=$(($1 * 5))
-	shift
-	while ! "$@"; do
-		n=$((n - 1))
-		[ $n -gt 0 ] || return 1
-		sleep 0.2
-	done
-}
-held() { [ "$(cat /sys/module/semantos/parameters/holder)" = linnos ]; }
 modelled() { # all four disks have a model, two of them with signal
-	build/semantosctl status --json >/tmp/status 2>/dev/null && [ "$(grep -o '"has_model": *true' /tmp/status | wc -l)" -eq 4 ] &&
-		[ "$(grep -o '"signal": *true' /tmp/status | wc -l)" -ge 2 ]
+	signals 2 && [ "$(grep -o '"has_model": *true' /tmp/status | wc -l)" -eq 4 ]
 }
 nowait() { # seconds: reads that must not wait, for so long
 	: >/tmp/nowait
@@ -41,15 +30,14 @@ nowait() { # seconds: reads that must not wait, for so long
 make_volume() { # name, legs
 	dmsetup create "$1" --table "0 $length semantos 1 2 /dev/semtest$2 0 /dev/semtest$3 0 4 create assume_equal nowait_reject 100" ||
 		fail "no volume"
-	[ -e "/dev/mapper/$1" ] || ln -s "/dev/dm-$(dmsetup info -c --noheadings -o minor "$1")" "/dev/mapper/$1"
+	node "$1"
 }
 
 mkdir -p /tmp/lib/policies && cp -r build/policies/linnos /tmp/lib/policies/ && cp -r build/bpf /tmp/lib/
 sed -i 's/^decide = .*/decide = async/' /tmp/lib/policies/linnos/policy.conf
 memory=memory:fast_us=1000,slow_us=20000,fast_ms=400,slow_ms=400,mb=8,backed=1
 chance=iid:fast_us=1000,slow_us=20000,slow_ppm=100000,mb=8,backed=1
-rm -rf /var/lib/semantos /sys/fs/bpf/semantos
-modprobe semantos_testdev seed=3 devices="$memory;$memory;$chance;$chance" || exit 1
+test_disks seed=3 devices="$memory;$memory;$chance;$chance"
 modprobe dm-semantos-replica || fail "the module does not load"
 make_volume v 0 1
 make_volume w 2 3
@@ -65,18 +53,18 @@ until_true 90 modelled || { cat /tmp/status; fail "the disks are not learned"; }
 
 nowait 4
 [ "$again" = 0 ] || fail "in shadow $again reads were refused"
-[ "$(counter 1 obeyed)" = 0 ] || fail "in shadow it was obeyed"
+[ "$(counter obeyed 1)" = 0 ] || fail "in shadow it was obeyed"
 build/semantosctl mode linnos enforce >/tmp/mode 2>&1 || fail "enforce was refused: $(cat /tmp/mode)"
 sleep 8
-echo "NOTE by verdicts, in force: with memory $(counter 1 obeyed) of $(counter 1 decisions) reads moved; by chance" \
-	"$(counter 2 obeyed) of $(counter 2 decisions)"
-[ "$(counter 1 obeyed)" -gt 0 ] || fail "no read avoids a slow leg"
-[ "$(counter 2 obeyed)" = 0 ] || fail "a model without signal is obeyed"
+echo "NOTE by verdicts, in force: with memory $(counter obeyed 1) of $(counter decisions 1) reads moved; by chance" \
+	"$(counter obeyed 2) of $(counter decisions 2)"
+[ "$(counter obeyed 1)" -gt 0 ] || fail "no read avoids a slow leg"
+[ "$(counter obeyed 2)" = 0 ] || fail "a model without signal is obeyed"
 nowait 8
 echo "NOTE reads that must not wait, in force: $again refused, $ok served"
 [ "$again" -gt 0 ] || fail "no read that must not wait was refused"
 [ "$ok" -gt 0 ] || fail "every read that must not wait was refused"
-[ "$(counter 1 refused)" = "$again" ] || fail "$(counter 1 refused) were refused by the policy, $again got EAGAIN"
+[ "$(counter refused 1)" = "$again" ] || fail "$(counter refused 1) were refused by the policy, $again got EAGAIN"
 
 kill $agent
 wait $agent || fail "the agent ended with $?"
@@ -87,10 +75,4 @@ kill $loads
 wait
 dmsetup remove v || fail "the volume does not go"
 dmsetup remove w || fail "the other volume does not go"
-i=0
-while ! rmmod dm-semantos-replica semantos 2>/dev/null; do # BPF lets go of a module a moment after the last program
-	i=$((i + 1))
-	[ $i -lt 50 ] || fail "the modules do not leave"
-	sleep 0.1
-done
-rmmod semantos_testdev || fail "the test disks do not leave"
+modules_leave

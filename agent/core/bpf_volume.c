@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "agent/core/bpf_open.h"
+#include "agent/core/volume_row.h"
 #include "agent/infer/kernel_net.h"
 #include "kmod/infer/net.h"
 
@@ -23,12 +24,6 @@
 #define MODULE_HOLDER "/sys/module/semantos/parameters/holder"
 #define MODULE_MODELS "/dev/semantos"
 #define MODELS_MAX 64 /* that the module holds: SEMANTOS_MODELS */
-/*
- * Silences beyond these say nothing any more of what a disk was like before: so many times the longest that the model has
- * seen, or, where that is not known, so many slow reads.
- */
-#define PROBE_SILENCE 4
-#define PROBE_SLOW 8
 
 bool bpf_volume_module(void)
 {
@@ -221,15 +216,6 @@ static int64_t hand_over(
 	return err ? err : -EPROTO;
 }
 
-static uint32_t probe_us(const struct model *model)
-{
-	double us = (double)model->silence_us * PROBE_SILENCE;
-
-	if (!(us > 0))
-		us = (double)model->slow_threshold_us * PROBE_SLOW;
-	return us < 1e9 ? (uint32_t)us : 1000000000U;
-}
-
 int bpf_volume_model(struct bpf_volume *volume, uint32_t slot, const struct model *model,
 	char *error, size_t error_len)
 {
@@ -263,15 +249,7 @@ int bpf_volume_model(struct bpf_volume *volume, uint32_t slot, const struct mode
 	if (generation < 0)
 		return (int)generation;
 	volume->handed |= 1ULL << slot;
-	command.row = (struct semantos_leg_model){ .model_plus_1 = slot + 1,
-		.generation = (uint32_t)generation,
-		.predicts = model->latency_error_us > 0 ? SEMANTOS_PREDICTS_LATENCY
-							: SEMANTOS_PREDICTS_CLASS,
-		.slow_us = (uint32_t)model->slow_threshold_us,
-		.margin_us =
-			2 * (uint32_t)model->latency_error_us, /* a gain is the difference of two */
-		.probe_us = probe_us(model),
-		.warn_us = (uint32_t)(model->decision_threshold * model->slow_threshold_us) };
+	command.row = volume_row(model, slot, (uint32_t)generation);
 	err = set_row(volume, &command);
 	if (err)
 		snprintf(error, error_len, "its row cannot be written: %s", strerror(-err));

@@ -12,19 +12,9 @@
 
 set -uo pipefail
 out=build/bench/replica
-data=${SEMANTOS_DATA:-../shared/data}/flashnet-trovi
 mkdir -p "$out" || exit 1
-rm -f "$out"/{[0-9]*,runs}.txt
-for number in 537 490; do
-	trace=$(compgen -G "$data/*.$number.trace.gz" | head -n 1)
-	if [[ -z $trace ]]; then
-		echo "not there: $data/*.$number.trace.gz; the volume of recorded latencies is left out (SEMANTOS_DATA names the folder)"
-		continue
-	fi
-	# ts_record ms, latency us, 1 = read, size, offset, ts_submit ms, size -> us since the start, latency us
-	zcat "$trace" | awk -F, '$3 == 1 { printf "%.0f %d\n", $6 * 1000, $2 }' | sort -n -s -k 1,1 >"$out/$number.txt"
-done
-[[ -e $out/537.txt && -e $out/490.txt ]] || rm -f "$out"/[0-9]*.txt
+rm -f "$out"/runs.txt
+tests/bench/replica/recorded.sh "$out"
 
 lab() { # which tests, words for the machine
 	local only=$1 code

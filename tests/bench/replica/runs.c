@@ -2,7 +2,6 @@
 /* runs.c - reads what replay.c printed, and compares runs; runs.h says how. */
 #include "tests/bench/replica/runs.h"
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tests/bench/replica/trace.h"
@@ -61,6 +60,8 @@ int runs_read(struct runs *runs, FILE *from)
 			err = read_run(runs, line);
 		else if (!strncmp(line, "reads ", 6))
 			err = read_reads(runs, line);
+		else if (!strcmp(line, "simulated\n"))
+			runs->simulated = true;
 	}
 	free(line);
 	for (size_t i = 0; !err && i < runs->n; i++)

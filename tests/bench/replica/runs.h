@@ -5,6 +5,7 @@
 #ifndef SEMANTOS_BENCH_REPLICA_RUNS_H
 #define SEMANTOS_BENCH_REPLICA_RUNS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -25,13 +26,14 @@ struct run {
 struct runs {
 	struct run run[RUNS_MOST];
 	size_t n;
+	bool simulated; /* by sim/, and not replayed in the lab */
 };
 
 struct interval {
 	double value, low, high; /* low, high: 95 % */
 };
 
-/* Take the lines "run ..." and "reads ...", others are passed over. 0, or -EINVAL with a sentence on stderr. */
+/* Take the lines "simulated", "run ..." and "reads ...", others are passed over. 0, or -EINVAL with a sentence on stderr. */
 int runs_read(struct runs *runs, FILE *from);
 
 /* volume,mix,seed,set,row,stretch,read,latency_us,leg */

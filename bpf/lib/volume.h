@@ -19,6 +19,7 @@
 #include "bpf/volume_wire.h"
 
 #define VOLUME_ASKED 4096 /* reads in flight whose prediction is remembered, a power of two */
+#define VOLUME_BUSY (~0ULL) /* id of a row that is being written */
 #define VOLUME_NO_MODEL 0xffffffffU
 
 /* dev_t -> slot, as bpf/hooks/block.h has it. */
@@ -251,6 +252,7 @@ static __always_inline void volume_remember(struct semantos_blk_read *read,
 	struct volume_asked *row = volume_asked_row(read->id);
 	__u32 bit = 1U << (leg & 7), index = view->slot_plus_1[leg & 7];
 	struct semantos_leg_model *model = NULL;
+	__u64 before;
 
 	if (!row)
 		return;
@@ -258,6 +260,11 @@ static __always_inline void volume_remember(struct semantos_blk_read *read,
 		index--;
 		model = bpf_map_lookup_elem(&leg_models, &index);
 	}
+	/* Others may write or read their entry here: while it is written, the row is ours, and nobody's to read. */
+	before = *(volatile __u64 *)&row->id;
+	if (before == VOLUME_BUSY ||
+		__sync_val_compare_and_swap(&row->id, before, VOLUME_BUSY) != before)
+		return;
 	row->leg = leg;
 	row->slow_us = model ? model->slow_us : 0;
 	row->us = view->foreseen & bit ? (__u32)view->legs.score[leg & 7] : 0;
@@ -265,7 +272,26 @@ static __always_inline void volume_remember(struct semantos_blk_read *read,
 	row->obeyed = !!(view->obeyed & bit);
 	row->treated = treated;
 	row->tried = tried;
+	barrier();
 	*(volatile __u64 *)&row->id = read->id;
+}
+
+/* What is remembered of a read, whole. False when another read has the row by now. */
+static __always_inline bool volume_recall(
+	const struct volume_asked *row, __u64 id, struct volume_asked *copy)
+{
+	if (!row || *(const volatile __u64 *)&row->id != id)
+		return false;
+	barrier();
+	*copy = *row;
+	barrier();
+	return *(const volatile __u64 *)&row->id == id;
+}
+
+/* Only one may take what is remembered of a read, and not the entry of another. */
+static __always_inline bool volume_take(struct volume_asked *row, __u64 id)
+{
+	return __sync_val_compare_and_swap(&row->id, id, 0) == id;
 }
 
 /* select_leg(): by the models when `by_model`, else by the verdicts. */
@@ -306,13 +332,12 @@ static __always_inline int volume_select(struct semantos_blk_read *read, bool by
 static __always_inline int volume_admit(struct semantos_blk_read *read, __u32 leg)
 {
 	struct semantos_policy *pol = policy_row();
-	struct volume_asked *row = volume_asked_row(read->id);
+	struct volume_asked *found = volume_asked_row(read->id), row;
 
-	if (!pol || !row || row->id != read->id || row->leg != leg || !row->slow || !row->obeyed ||
-		!row->treated)
+	if (!pol || !volume_recall(found, read->id, &row) || row.leg != leg || !row.slow ||
+		!row.obeyed || !row.treated || !volume_take(found, read->id))
 		return SEMANTOS_BLK_ADMIT;
 	decision_add(SEMANTOS_D_REFUSED, 1);
-	row->id = 0;
 	return SEMANTOS_BLK_REFUSE;
 }
 
@@ -325,10 +350,8 @@ static __always_inline void volume_complete(struct semantos_blk_done *done)
 	bool slow;
 
 	/* Another read may have taken the row meanwhile: then this one is not judged. */
-	if (!found || *(volatile __u64 *)&found->id != done->id)
+	if (!volume_recall(found, done->id, &row) || !volume_take(found, done->id))
 		return;
-	row = *found;
-	found->id = 0;
 	if (row.leg != done->leg || done->error)
 		return;
 	if (row.tried) {

@@ -114,7 +114,13 @@ int replica_generation_sync(struct replica *r)
 	unsigned long failed;
 
 	while (r->generation_pending) {
-		replica_generation_next(r);
+		/*
+		 * Refused by all, and nothing changed since: the same record once more. A new number would take the slot of
+		 * the last one that they have, and in time push it out of the history that they are known by.
+		 */
+		if (r->tried_legs != r->sync_legs)
+			replica_generation_next(r);
+		r->tried_legs = r->sync_legs;
 		r->generation_pending = false;
 		failed = replica_super_write(r, r->active_legs);
 		if (failed && !put_out(r, failed)) {
@@ -122,6 +128,7 @@ int replica_generation_sync(struct replica *r)
 			DMERR_LIMIT("no leg in sync takes generation %llu", r->generation);
 			return -EIO;
 		}
+		r->tried_legs = 0;
 	}
 	return 0;
 }

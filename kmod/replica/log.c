@@ -23,6 +23,7 @@ struct replica_log {
 	unsigned long
 		touched[BITS_TO_LONGS(REPLICA_MAP_BLOCKS)]; /* blocks that are not yet so on disk */
 	bool any_resting;
+	unsigned long resting_since; /* jiffies */
 	region_t nr, nr_differs, search;
 };
 
@@ -195,6 +196,14 @@ void replica_log_all_dirty(struct replica *r)
 	replica_log_copy_all_dirty(r);
 }
 
+static void set_resting(struct replica_log *l, region_t region)
+{
+	__set_bit(region, l->resting);
+	if (!l->any_resting)
+		l->resting_since = jiffies;
+	l->any_resting = true;
+}
+
 /* All legs came to be in sync: what is dirty and at rest need not stay so. */
 void replica_log_clean_rest(struct replica *r)
 {
@@ -205,8 +214,7 @@ void replica_log_clean_rest(struct replica *r)
 	{
 		if (test_bit(i, l->differs) || dm_rh_get_state(r->rh, i, 0) != DM_RH_CLEAN)
 			continue;
-		__set_bit(i, l->resting);
-		l->any_resting = true;
+		set_resting(l, i);
 	}
 	dm_rh_flush(r->rh);
 }
@@ -245,8 +253,7 @@ static void log_clear(struct dm_dirty_log *log, region_t region)
 
 	if (test_bit(region, l->differs) && !test_bit(region, l->copying))
 		return;
-	__set_bit(region, l->resting);
-	l->any_resting = true;
+	set_resting(l, region);
 }
 
 /*
@@ -280,7 +287,9 @@ static int log_flush(struct dm_dirty_log *log)
 	unsigned int index;
 	int err = 0;
 
-	if (l->any_resting)
+	/* While regions are copied, one after the other, not each of them is worth a flush of all legs. */
+	if (l->any_resting && (!l->nr_differs || test_bit(REPLICA_STOPPING, &r->flags) ||
+				      time_after(jiffies, l->resting_since + REPLICA_CLEAN_DELAY)))
 		clear_resting(l);
 	for_each_set_bit(index, l->touched, nr_blocks(l))
 	{

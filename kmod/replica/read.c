@@ -135,6 +135,15 @@ bool replica_read_next(struct replica *r, struct replica_bio *rb)
 	return true;
 }
 
+static void take_reads(struct replica *r, struct bio_list *from, struct bio_list *to)
+{
+	bio_list_init(to);
+	spin_lock_irq(&r->lock);
+	bio_list_merge(to, from);
+	bio_list_init(from);
+	spin_unlock_irq(&r->lock);
+}
+
 int replica_end_read(struct replica *r, struct bio *bio, blk_status_t *status)
 {
 	struct replica_bio *rb = replica_bio_of(r, bio);
@@ -148,7 +157,7 @@ int replica_end_read(struct replica *r, struct bio *bio, blk_status_t *status)
 	return replica_read_next(r, rb) ? DM_ENDIO_INCOMPLETE : DM_ENDIO_DONE;
 }
 
-/* Send reads that a leg failed to the next one. Apart from the worker, which may be waiting for a leg. */
+/* Find the next leg for reads that one failed. Apart from the worker, which may be waiting for a leg; this never does. */
 void replica_retry_reads(struct work_struct *work)
 {
 	struct replica *r = container_of(work, struct replica, read_work);
@@ -156,11 +165,7 @@ void replica_retry_reads(struct work_struct *work)
 	struct bio_list list;
 	struct bio *bio;
 
-	bio_list_init(&list);
-	spin_lock_irq(&r->lock);
-	bio_list_merge(&list, &r->failed_reads);
-	bio_list_init(&r->failed_reads);
-	spin_unlock_irq(&r->lock);
+	take_reads(r, &r->failed_reads, &list);
 	while ((bio = bio_list_pop(&list)) != NULL) {
 		struct replica_bio *rb = replica_bio_of(r, bio);
 		blk_status_t was = bio->bi_status;
@@ -171,8 +176,13 @@ void replica_retry_reads(struct work_struct *work)
 		atomic_set(&bio->__bi_remaining, rb->bio_remaining);
 		bio->bi_status = BLK_STS_OK;
 		if (point_at_next(r, rb, &read)) {
+			struct replica_leg *leg = &r->leg[rb->leg];
+
 			count_start(r, rb, &read);
-			submit_bio_noacct(bio);
+			spin_lock_irq(&r->lock);
+			bio_list_add(&leg->reads, bio);
+			queue_work(r->read_wq, &leg->read_work);
+			spin_unlock_irq(&r->lock);
 			continue;
 		}
 		/* The leg that was left is gone meanwhile: the error stands. Not counted as sent again. */
@@ -180,4 +190,16 @@ void replica_retry_reads(struct work_struct *work)
 		bio->bi_status = was;
 		bio_endio(bio);
 	}
+}
+
+/* Send them. One work a leg: one that is full and answers nothing holds up only what goes to it. */
+void replica_send_reads(struct work_struct *work)
+{
+	struct replica_leg *leg = container_of(work, struct replica_leg, read_work);
+	struct bio_list list;
+	struct bio *bio;
+
+	take_reads(leg->of, &leg->reads, &list);
+	while ((bio = bio_list_pop(&list)) != NULL)
+		submit_bio_noacct(bio);
 }

@@ -41,6 +41,7 @@
 #define REPLICA_AVOID HZ /* so long no read goes to a leg that failed one, if there is another */
 
 struct replica_leg {
+	struct replica *of;
 	struct dm_dev *dev; /* NULL: not there ("-" in the table) */
 	sector_t start; /* of its area on the device */
 	u64 held; /* the last generation that it surely has on disk */
@@ -48,6 +49,8 @@ struct replica_leg {
 	unsigned long avoid_until; /* jiffies */
 	atomic_long_t read_errors, write_errors;
 	atomic_t owed; /* reads in flight that another leg has answered */
+	struct bio_list reads; /* to be sent to it, after another failed them */
+	struct work_struct read_work; /* which may have to wait for it */
 };
 
 /* Per CPU. What is in flight on a leg, semantos.ko counts. */
@@ -101,6 +104,8 @@ struct replica {
 	u8 uuid[16];
 	u64 generation, id, past[REPLICA_PAST];
 	bool generation_pending; /* sync_legs changed and no leg says so yet: nothing may be issued */
+	unsigned long
+		tried_legs; /* what the last generation, which no leg in sync took, says is in sync; 0: it was taken */
 	void *page; /* for superblocks and map blocks; the worker's */
 
 	struct replica_log *log;
@@ -124,7 +129,7 @@ struct replica {
 	spinlock_t lock; /* the lists below; taken with interrupts off */
 	struct bio_list writes; /* from map, and from regions that were copied: to be issued */
 	struct bio_list ended; /* came back, and a leg failed it */
-	struct bio_list failed_reads; /* to be sent to another leg */
+	struct bio_list failed_reads; /* another leg is to be found for them */
 };
 
 struct replica_clone {
@@ -197,6 +202,7 @@ void replica_read_failed(struct replica *r, unsigned int leg);
 bool replica_read_next(struct replica *r, struct replica_bio *rb);
 int replica_end_read(struct replica *r, struct bio *bio, blk_status_t *status);
 void replica_retry_reads(struct work_struct *work);
+void replica_send_reads(struct work_struct *work);
 void replica_counts_sum(struct replica *r, struct replica_counts *sum);
 
 /* hedge.c */

@@ -248,7 +248,10 @@ static int join(struct replica *r, struct replica_super *super, const int *found
 					   : r->generation - 1;
 		r->leg[leg].held = r->leg[leg].left;
 	}
+	r->tried_legs = 0;
 	r->sync_legs = r->active_legs = sync;
+	/* Of all: a try that failed may have told something else. */
+	replica_tell_legs(r, sync, true);
 	replica_tell_legs(r, replica_all(r) & ~sync, false);
 	replica_log_load(r, sync);
 	if (r->rebuild)

@@ -118,9 +118,35 @@ static int open_legs(struct replica *r, struct dm_arg_set *args)
 	return 0;
 }
 
+/* Two legs on one piece of a disk would be written over one another. Partitions count by where they lie. */
+static int check_apart(struct replica *r)
+{
+	sector_t length = REPLICA_META_SECTORS + r->ti->len;
+	unsigned int a, b;
+
+	for (a = 0; a < r->nr_legs; a++)
+		for (b = a + 1; b < r->nr_legs; b++) {
+			struct replica_leg *one = &r->leg[a], *other = &r->leg[b];
+			sector_t at, to;
+
+			if (!one->dev || !other->dev ||
+				one->dev->bdev->bd_disk != other->dev->bdev->bd_disk)
+				continue;
+			at = get_start_sect(one->dev->bdev) + one->start;
+			to = get_start_sect(other->dev->bdev) + other->start;
+			if (at < to + length && to < at + length) {
+				r->ti->error = "Two legs overlap";
+				return -EINVAL;
+			}
+		}
+	return 0;
+}
+
 static int read_options(struct replica *r, struct dm_arg_set *args)
 {
-	static const struct dm_arg options = { 0, 16, "The number of options is wrong" };
+	/* Every option once, and a rebuild of each leg. */
+	static const struct dm_arg options = { 0, 9 + 2 * REPLICA_MAX_LEGS,
+		"The number of options is wrong" };
 	struct dm_target *ti = r->ti;
 	unsigned int n, value;
 	const char *word;
@@ -276,6 +302,10 @@ static int replica_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	INIT_WORK(&r->read_work, replica_retry_reads);
 	INIT_WORK(&r->event_work, send_event);
 	INIT_DELAYED_WORK(&r->later, replica_later);
+	for (n = 0; n < REPLICA_MAX_LEGS; n++) {
+		r->leg[n].of = r;
+		INIT_WORK(&r->leg[n].read_work, replica_send_reads);
+	}
 
 	err = dm_read_arg(&version, &args, &value, &ti->error);
 	err = err ?: dm_read_arg(&legs, &args, &n, &ti->error);
@@ -293,6 +323,7 @@ static int replica_ctr(struct dm_target *ti, unsigned int argc, char **argv)
 	leg_args = (struct dm_arg_set){ 2 * n, args.argv };
 	dm_consume_args(&args, 2 * n);
 	err = open_legs(r, &leg_args);
+	err = err ?: check_apart(r);
 	err = err ?: read_options(r, &args);
 	err = err ?: check_nowait(r);
 	err = err ?: set_regions(r);

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * uringread.c - reads blocks of a disk through io_uring, one at a time, and tells how long they took.
+ * uringread.c - reads or writes blocks of a disk through io_uring, one at a time, and tells how long they took.
  *
  * io_uring first tries a read without waiting (IOCB_NOWAIT); where that is refused with EAGAIN, it gives the read to a
  * worker thread that may wait: the punt. With "nowait", reads carry RWF_NOWAIT and are not punted but answered
- * EAGAIN. Prints "ok=N again=N other=N p50_us=N p90_us=N". By plain system calls, because the ring is all it needs.
- * Must never be linked to anything of the product. Usage: uringread COUNT DISK [nowait]. Exit: 0, or 1 when it could
- * not be tried, 77 when the kernel has no io_uring.
+ * EAGAIN. With "poll" or "poll-write", the ring looks for answers itself instead of waiting for interrupts
+ * (IORING_SETUP_IOPOLL), and one that does not come ends the program after 10 s. Prints "ok=N again=N other=N p50_us=N
+ * p90_us=N". By plain system calls, because the ring is all it needs. Must never be linked to anything of the product.
+ * Usage: uringread COUNT DISK [nowait|poll|poll-write]. Exit: 0, or 1 when it could not be tried, 77 when the kernel has no
+ * io_uring.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +25,7 @@
 
 #define BLOCK 4096
 #define RWF_NO_WAIT 8 /* RWF_NOWAIT of linux/fs.h, which clashes with libc's headers */
+#define POLL_SECONDS 10
 
 struct ring {
 	int fd;
@@ -38,9 +42,9 @@ static uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static int ring_open(struct ring *r)
+static int ring_open(struct ring *r, bool polled)
 {
-	struct io_uring_params p = { 0 };
+	struct io_uring_params p = { .flags = polled ? IORING_SETUP_IOPOLL : 0 };
 	char *sq, *cq;
 
 	r->fd = (int)syscall(__NR_io_uring_setup, 4, &p);
@@ -64,13 +68,13 @@ static int ring_open(struct ring *r)
 	return 0;
 }
 
-/* The result of one read: bytes or a negative error. */
-static int ring_read(struct ring *r, int fd, void *buffer, uint64_t at, int flags)
+/* The result of one read or write: bytes or a negative error. */
+static int ring_do(struct ring *r, uint8_t opcode, int fd, void *buffer, uint64_t at, int flags)
 {
-	uint32_t tail = *r->sq_tail, slot = tail & *r->sq_mask, head;
+	uint32_t tail = *r->sq_tail, slot = tail & *r->sq_mask, head, submit = 1;
 	int result;
 
-	r->sqes[slot] = (struct io_uring_sqe){ .opcode = IORING_OP_READ,
+	r->sqes[slot] = (struct io_uring_sqe){ .opcode = opcode,
 		.fd = fd,
 		.addr = (uintptr_t)buffer,
 		.len = BLOCK,
@@ -79,13 +83,17 @@ static int ring_read(struct ring *r, int fd, void *buffer, uint64_t at, int flag
 	r->sq_array[slot] = slot;
 	/* Pairs with the kernel's load of the tail: the entry is whole before it is seen. */
 	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
-	while (syscall(__NR_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
-		if (errno != EINTR)
+	do {
+		long n = syscall(
+			__NR_io_uring_enter, r->fd, submit, 1, IORING_ENTER_GETEVENTS, NULL, 0);
+
+		if (n < 0 && errno != EINTR)
 			return -errno;
-	head = *r->cq_head;
-	/* Pairs with the kernel's store of the tail. */
-	if (head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE))
-		return -EIO;
+		if (n >= 0)
+			submit = 0;
+		/* Pairs with the kernel's store of the tail. A ring that is polled may return without an answer. */
+		head = *r->cq_head;
+	} while (head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE));
 	result = r->cqes[head & *r->cq_mask].res;
 	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
 	return result;
@@ -101,7 +109,9 @@ static int by_size(const void *a, const void *b)
 int main(int argc, char **argv)
 {
 	unsigned int ok = 0, again = 0, other = 0, count;
-	int flags = argc > 3 && !strcmp(argv[3], "nowait") ? RWF_NO_WAIT : 0, fd, err;
+	const char *how = argc > 3 ? argv[3] : "";
+	bool writes = !strcmp(how, "poll-write"), polled = writes || !strcmp(how, "poll");
+	int flags = !strcmp(how, "nowait") ? RWF_NO_WAIT : 0, fd, err;
 	struct ring ring = { 0 };
 	uint64_t *took;
 	void *buffer;
@@ -110,20 +120,26 @@ int main(int argc, char **argv)
 		return 1;
 	count = (unsigned int)strtoul(argv[1], NULL, 10);
 	took = calloc(count + 1, sizeof(*took));
-	fd = open(argv[2], O_RDONLY | O_DIRECT);
+	memset(buffer, 'p', BLOCK);
+	fd = open(argv[2], (writes ? O_RDWR : O_RDONLY) | O_DIRECT);
 	if (fd < 0 || !took) {
 		perror(argv[2]);
 		return 1;
 	}
-	err = ring_open(&ring);
+	err = ring_open(&ring, polled);
 	if (err) {
 		fprintf(stderr, "io_uring: %s\n", strerror(-err));
 		return err == -ENOSYS || err == -EPERM ? 77 : 1;
 	}
 	for (unsigned int i = 0; i < count; i++) {
 		uint64_t begin = now_us();
-		int n = ring_read(&ring, fd, buffer, (uint64_t)(i % 1024) * BLOCK, flags);
+		int n;
 
+		/* The kernel would look for a lost answer for ever. */
+		if (polled)
+			alarm(POLL_SECONDS);
+		n = ring_do(&ring, writes ? IORING_OP_WRITE : IORING_OP_READ, fd, buffer,
+			(uint64_t)(i % 1024) * BLOCK, flags);
 		took[i] = now_us() - begin;
 		ok += n == BLOCK;
 		again += n == -EAGAIN;

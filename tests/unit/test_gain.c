@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * test_gain.c - nothing is made of nothing, whatever the load does meanwhile; a gain is found, and its interval holds it.
+ */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+#include "agent/infer/random.h"
+#include "agent/safety/gain.h"
+
+enum noise { EVEN, TAILED, DRIFTING, PERIODIC, NOISES };
+static const char *const noise_name[NOISES] = { "even", "heavy-tailed", "drifting", "periodic" };
+
+static double normal(struct random_state *random)
+{
+	return sqrt(-2 * log(1 - random_unit(random))) * cos(2 * M_PI * random_unit(random));
+}
+
+/* A p99 of about 100 with this noise, slice by slice; after is `effect` times as high. */
+static void measure(struct gain_pair *pair, size_t n, enum noise noise, double effect,
+	struct random_state *random)
+{
+	double drift = 0;
+
+	for (size_t slice = 0; slice < 2 * n; slice++) {
+		static bool new_first;
+		bool second = slice & 1;
+		double value;
+
+		if (!second)
+			new_first = random_u64(random) & 1;
+		drift = 0.8 * drift + 0.06 * normal(random);
+		value = 100 * exp(0.1 * normal(random));
+		if (noise == TAILED)
+			value = 100 + 5 * pow(1 - random_unit(random), -1 / 1.5);
+		else if (noise == DRIFTING)
+			value *= exp(drift);
+		else if (noise == PERIODIC)
+			value *= 1 + 0.3 * sin((double)slice * M_PI / 2);
+		if (second != new_first)
+			pair[slice / 2].after = value * effect;
+		else
+			pair[slice / 2].before = value;
+	}
+}
+
+static void nothing_is_made_of_nothing(void **state)
+{
+	int runs = getenv("SEMANTOS_SOAK") ? 4000 : 400;
+	struct gain_pair pair[64];
+
+	(void)state;
+	for (enum noise noise = EVEN; noise < NOISES; noise++) {
+		for (size_t n = 8; n <= 64; n *= 2) {
+			struct random_state random = random_seed(noise * 1000 + n);
+			int better = 0, worse = 0;
+			struct gain gain;
+
+			for (int run = 0; run < runs; run++) {
+				measure(pair, n, noise, 1, &random);
+				assert_int_equal(
+					gain_judge(pair, n, true, (uint64_t)run, &gain), 0);
+				better += gain.better;
+				worse += gain.worse;
+			}
+			printf("%s, %zu pairs: of %d runs without an effect %d better, %d worse\n",
+				noise_name[noise], n, runs, better, worse);
+			/* 2.5 % each, and three standard deviations of 400 draws */
+			assert_true(better <= runs * 0.05);
+			assert_true(worse <= runs * 0.05);
+		}
+	}
+}
+
+static void a_gain_is_found_and_its_interval_holds_it(void **state)
+{
+	struct random_state random = random_seed(7);
+	int better = 0, worse = 0, held = 0, runs = 200;
+	struct gain_pair pair[24];
+	struct gain gain;
+
+	(void)state;
+	for (int run = 0; run < runs; run++) {
+		measure(pair, 24, DRIFTING, 0.85, &random);
+		assert_int_equal(gain_judge(pair, 24, true, (uint64_t)run, &gain), 0);
+		better += gain.better;
+		held += gain.low <= -0.15 && gain.high >= -0.15;
+		/* the same of a throughput, which fell */
+		assert_int_equal(gain_judge(pair, 24, false, (uint64_t)run, &gain), 0);
+		worse += gain.worse;
+	}
+	printf("15 %% less: found in %d of %d runs, its interval held it in %d; as throughput a "
+	       "harm in "
+	       "%d\n",
+		better, runs, held, worse);
+	assert_true(better >= runs * 0.95);
+	assert_true(worse >= runs * 0.95);
+	assert_true(held >= runs * 0.90);
+}
+
+static void it_says_what_it_saw(void **state)
+{
+	struct gain_pair pair[8];
+	struct gain gain;
+	char text[160];
+
+	(void)state;
+	for (int i = 0; i < 8; i++)
+		pair[i] = (struct gain_pair){ 100 + i, 80 + i };
+	assert_int_equal(gain_judge(pair, 8, true, 1, &gain), 0);
+	assert_true(gain.better);
+	assert_true(gain.chance == 1.0 / 256);
+	gain_sentence(&gain, "p99 of vda", 8, text, sizeof(text));
+	assert_non_null(strstr(text, "p99 of vda fell by 19.3 % ("));
+	assert_non_null(strstr(text, ") over 8 pairs"));
+	assert_int_equal(gain_judge(pair, 8, false, 1, &gain), 0);
+	assert_true(gain.worse);
+	gain_sentence(&gain, "reads a second", 8, text, sizeof(text));
+	assert_non_null(strstr(text, "reads a second fell by 19.3 % ("));
+	for (int i = 0; i < 8; i++)
+		pair[i] = (struct gain_pair){ 80 + i, 100 + i };
+	assert_int_equal(gain_judge(pair, 8, false, 1, &gain), 0);
+	assert_true(gain.better);
+	gain_sentence(&gain, "reads a second", 8, text, sizeof(text));
+	assert_non_null(strstr(text, "reads a second rose by 24.0 % ("));
+	for (int i = 0; i < 8; i++)
+		pair[i].after = pair[i].before + (i & 1 ? 1 : -1);
+	assert_int_equal(gain_judge(pair, 8, true, 1, &gain), 0);
+	gain_sentence(&gain, "p99 of vda", 8, text, sizeof(text));
+	assert_non_null(strstr(text, "no effect on p99 of vda could be shown ("));
+}
+
+static void equal_values_are_no_effect(void **state)
+{
+	struct gain_pair pair[16];
+	struct gain gain;
+
+	(void)state;
+	for (int i = 0; i < 16; i++)
+		pair[i] = (struct gain_pair){ 5, 5 };
+	assert_int_equal(gain_judge(pair, 16, true, 1, &gain), 0);
+	assert_false(gain.better);
+	assert_false(gain.worse);
+	assert_true(gain.low == 0 && gain.high == 0);
+}
+
+static void what_cannot_be_judged_is_refused(void **state)
+{
+	struct gain_pair pair[GAIN_PAIRS_MIN];
+	const double bad[] = { NAN, INFINITY, NAN, 1e300 };
+	struct gain gain;
+	char text[160];
+
+	(void)state;
+	for (int i = 0; i < GAIN_PAIRS_MIN; i++)
+		pair[i] = (struct gain_pair){ 1, 1 };
+	assert_int_equal(gain_judge(pair, GAIN_PAIRS_MIN - 1, true, 1, &gain), -EINVAL);
+	assert_int_equal(gain_judge(pair, GAIN_PAIRS_MAX + 1, true, 1, &gain), -EINVAL);
+	for (int i = 0; i < 4; i++) {
+		pair[3] =
+			i == 2 ? (struct gain_pair){ bad[i], 1 } : (struct gain_pair){ 1, bad[i] };
+		assert_int_equal(gain_judge(pair, GAIN_PAIRS_MIN, true, 1, &gain), -EINVAL);
+		assert_false(gain.better || gain.worse);
+		gain_sentence(&gain, "p99", GAIN_PAIRS_MIN, text, sizeof(text));
+		assert_string_equal(text, "p99 could not be judged from 8 pairs");
+	}
+	pair[3] = (struct gain_pair){ 1, 1 };
+	for (int i = 0; i < GAIN_PAIRS_MIN; i++)
+		pair[i].before = 0;
+	assert_int_equal(gain_judge(pair, GAIN_PAIRS_MIN, true, 1, &gain), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nothing_is_made_of_nothing),
+		cmocka_unit_test(a_gain_is_found_and_its_interval_holds_it),
+		cmocka_unit_test(it_says_what_it_saw),
+		cmocka_unit_test(equal_values_are_no_effect),
+		cmocka_unit_test(what_cannot_be_judged_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -10,7 +10,7 @@ TEST_FAULT := $(call prog,tests/fault/test_*.c)
 TEST_PROGS := $(TEST_UNIT) $(TEST_BPF) $(TEST_FAULT)
 TEST_BPF_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bpf/*.bpf.c))
 # Those that take more than a minute, or a network, and are part of `make soak` only.
-SOAK_ONLY := $(addprefix tests/e2e/,coverage.sh systemd.sh bookworm.sh vm_kills.sh)
+SOAK_ONLY := $(addprefix tests/e2e/,coverage.sh systemd.sh bookworm.sh dkms.sh vm_kills.sh)
 TEST_E2E := $(filter-out $(SOAK_ONLY),$(wildcard tests/e2e/*.sh))
 # The lab prints one line a test; see tests/vm.
 TEST_VM := $(wildcard tests/vm/run.sh)

@@ -12,7 +12,7 @@
 enum semantos_predicts {
 	SEMANTOS_PREDICTS_CLASS = 0, /* score >= threshold: this read would be slow */
 	SEMANTOS_PREDICTS_LATENCY =
-		1, /* score / threshold * warn_us microseconds are to be expected of it */
+		1, /* score / threshold * warn_log2 is the base-2 logarithm of the microseconds to expect, in units of 1/1024 */
 };
 
 /*
@@ -25,10 +25,14 @@ struct semantos_leg_model {
 	wire_u32 generation; /* that the module gave it: another one's score is not believed */
 	wire_u32 predicts; /* enum semantos_predicts */
 	wire_u32 slow_us; /* a read that takes so long is a slow one */
-	wire_u32 margin_us; /* a gain below this is within the model's error: the default stays */
+	wire_u32
+		margin_permille; /* of a foreseen latency: a gain below that is within the model's error, and the default stays */
+	wire_u32
+		deeper; /* so many requests more than the default's leg one may have in flight to be better: beyond, no model was taught */
 	wire_u32
 		probe_us; /* with no read in flight, and none completed for so long, nothing is known of the disk */
 	wire_u32 warn_us; /* a read foreseen to take so long is foreseen to be slow */
+	wire_u32 warn_log2; /* of warn_us, in units of 1/1024 */
 	wire_u32 reserved;
 };
 
@@ -69,8 +73,8 @@ struct semantos_decisions {
 	wire_u64 count[SEMANTOS_D_MAX];
 };
 
-SEMANTOS_ASSERT_SIZE(struct semantos_leg_model, 32);
-SEMANTOS_ASSERT_SIZE(struct semantos_leg_model_command, 40);
+SEMANTOS_ASSERT_SIZE(struct semantos_leg_model, 40);
+SEMANTOS_ASSERT_SIZE(struct semantos_leg_model_command, 48);
 SEMANTOS_ASSERT_SIZE(struct semantos_decisions, 192);
 _Static_assert(SEMANTOS_D_NR <= SEMANTOS_D_MAX, "counters fit their row");
 

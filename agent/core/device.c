@@ -290,9 +290,12 @@ bool device_tick(struct device *device, bool may_look)
 		return false;
 	scores_take(device);
 	if (device->plan && device->signal) {
-		bool below =
-			evaluator_below_floor(device->evaluator, device->env.manifest->floor_auc,
-				device->env.manifest->floor_rows, why, sizeof(why));
+		const struct manifest *manifest = device->env.manifest;
+		bool below = device->model->latency_error_us > 0
+				     ? evaluator_chooses_worse(device->evaluator,
+					       manifest->floor_rows, why, sizeof(why))
+				     : evaluator_below_floor(device->evaluator, manifest->floor_auc,
+					       manifest->floor_rows, why, sizeof(why));
 
 		/* Down at the first look, up again only after several: the two may lie close together. */
 		device->good_looks = below ? 0 : device->good_looks + 1;
@@ -304,7 +307,7 @@ bool device_tick(struct device *device, bool may_look)
 		} else if (device->below_floor && device->good_looks >= DEVICE_GOOD_LOOKS) {
 			device->below_floor = false;
 			device->env.obey(device->env.ctx, device->slot, true);
-			log_info("%s: its verdicts count again, because they rank above the floor.",
+			log_info("%s: its verdicts count again, because they are above the floor.",
 				device->disk.name);
 		}
 		if (!device->job && (below || !device->below_floor))

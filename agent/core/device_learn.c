@@ -206,6 +206,9 @@ static const char *drift_reason(const struct device *device)
 
 	if (device->below_floor)
 		return "its model fell below the floor";
+	/* Where reads go by its own choices, those that it foresaw to be slow are missing. */
+	if (device->model->latency_error_us > 0)
+		return NULL;
 	if (score->window_rows >= manifest->floor_rows &&
 		score->auc < device->heldout_auc - manifest->drift)
 		return "its model drifted away from its held-out score";

@@ -13,11 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agent/infer/choice.h"
 #include "agent/infer/score.h"
 
 #define WAYS \
 	8 /* places a prediction may stand in: one cache line of ids, and one more of the one that is meant */
 #define AWAITING_MIN 4096 /* more reads than that are never in flight and undelivered at once */
+#define CHOICE_BLOCK 128 /* reads: longer than the slow periods that matter */
+#define CHOICE_RESAMPLES 100
 #define WINDOW_MIN 256
 #define WINDOW_MAX 65536
 
@@ -33,7 +36,8 @@ struct awaiting {
 } __attribute__((aligned(64)));
 
 struct judged {
-	float score, pending_pages;
+	float score, pending_pages, latency_us;
+	uint32_t inflight, sectors;
 	uint8_t cls, slow;
 	uint8_t in_force; /* class in force at issue, or SEMANTOS_CLASS_DEFAULT */
 };
@@ -155,6 +159,9 @@ bool evaluator_judge(struct evaluator *evaluator, const struct evaluator_outcome
 	evaluator->judged[evaluator->next] = (struct judged){
 		.score = found->score,
 		.pending_pages = (float)found->pending_pages,
+		.latency_us = (float)outcome->latency_us,
+		.inflight = outcome->inflight,
+		.sectors = outcome->sectors,
 		.cls = found->cls,
 		.slow = (float)outcome->latency_us >= slow_threshold_us,
 		.in_force = outcome->in_force,
@@ -251,4 +258,37 @@ bool evaluator_below_floor(const struct evaluator *evaluator, double floor_auc, 
 		return true;
 	}
 	return false;
+}
+
+bool evaluator_chooses_worse(
+	const struct evaluator *evaluator, uint32_t min_rows, char *why, size_t why_len)
+{
+	uint32_t n = evaluator->n, first = n < evaluator->window ? 0 : evaluator->next;
+	struct choice_result choice;
+	struct choice_row *rows;
+	int err;
+
+	if (min_rows > evaluator->window)
+		min_rows = evaluator->window;
+	if (!n || n < min_rows)
+		return false;
+	rows = calloc(n, sizeof(*rows));
+	if (!rows)
+		return false;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct judged *row =
+			&evaluator->judged[(first + i) & (evaluator->window - 1)];
+
+		rows[i] = (struct choice_row){ row->score, row->latency_us, row->inflight,
+			row->sectors };
+	}
+	err = choice_test(rows, n, CHOICE_BLOCK, CHOICE_RESAMPLES, 1, &choice);
+	free(rows);
+	if (err || !(choice.high < 0))
+		return false;
+	snprintf(why, why_len,
+		"over the last %u judged reads choosing a leg by it would have cost %.1f %% more "
+		"than fewest outstanding",
+		n, -100 * choice.gain);
+	return true;
 }

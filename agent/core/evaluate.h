@@ -27,6 +27,7 @@ void evaluator_predicted(struct evaluator *evaluator, uint64_t request_id, uint3
 struct evaluator_outcome {
 	uint64_t request_id;
 	uint32_t latency_us;
+	uint32_t inflight, sectors; /* at issue */
 	uint8_t in_force; /* class in force at issue, or SEMANTOS_CLASS_DEFAULT */
 	bool error;
 };
@@ -35,7 +36,8 @@ static inline struct evaluator_outcome evaluator_outcome_of(
 	const struct semantos_block_record *record)
 {
 	return (struct evaluator_outcome){ record->head.request_id, record->latency_us,
-		record->class_in_force, record->head.flags & SEMANTOS_F_ERROR };
+		record->inflight, record->sectors, record->class_in_force,
+		record->head.flags & SEMANTOS_F_ERROR };
 }
 
 /*
@@ -59,5 +61,12 @@ uint64_t evaluator_lost(
  */
 bool evaluator_below_floor(const struct evaluator *evaluator, double floor_auc, uint32_t min_rows,
 	char *why, size_t why_len);
+
+/*
+ * The same for a model that foresees latencies: true when choosing by it would have been worse than fewest outstanding, by the
+ * whole interval of agent/infer/choice.h over the window. Where reads go by its own choices, little is left to gain.
+ */
+bool evaluator_chooses_worse(
+	const struct evaluator *evaluator, uint32_t min_rows, char *why, size_t why_len);
 
 #endif

@@ -2,6 +2,9 @@
 /*
  * learn.h - from a heap of OUTCOME records to a judged model, on a thread of its own.
  *
+ * A model that tells slow from fast shows signal by ranking reads better than pending pages alone; one that foresees
+ * latencies, which are for choosing a leg, by choosing better than fewest outstanding does (agent/infer/choice.h).
+ *
  * Label, split in time order (first 70 % train, a gap, last 30 % held out), train, score on the held-out reads against
  * the majority and pending pages alone. Nothing here touches BPF or files: the caller decides what becomes of the
  * model. The same code serves the agent, `semantosctl train` and `semantosctl replay`.
@@ -13,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "agent/infer/choice.h"
 #include "agent/infer/model.h"
 #include "agent/infer/score.h"
 #include "agent/infer/train.h"
@@ -32,6 +36,8 @@ struct learn_recipe {
 struct learn_result {
 	struct model *model; /* owned by the caller once taken; NULL on failure */
 	struct score_signal heldout;
+	struct choice_result
+		choice; /* of a model that foresees latencies; heldout.signal is its signal then */
 	double heldout_majority; /* accuracy of always answering the commoner class */
 	double heldout_accuracy, heldout_recall, heldout_precision;
 	size_t rows_train, rows_heldout;
@@ -45,7 +51,7 @@ struct learn_result {
  * records: [n] OUTCOME records in any order (sorted by issue time inside, on a copy); those with errors, writes or a
  * short history are left out. Blocking. `cancel` inside recipe->train may stop it. The model's notes say where it came
  * from: date (ISO 8601, UTC), rows, rows_train, rows_heldout, slow_share, heldout_{auc, auc_low, auc_high, auc_pending,
- * gain_low, gain_high, majority, accuracy, recall, precision}, signal (yes, no), encoder, labeler, wire_version, epochs,
+ * gain_low, gain_high, majority, accuracy, recall, precision}, choice_{gain, low, high, moved} (of latencies), signal (yes, no), encoder, labeler, wire_version, epochs,
  * seed, kernel. An encoder whose features are not standardised also gets the model's integer twin.
  */
 void learn(const struct semantos_block_record *records, size_t n, const struct learn_recipe *recipe,

@@ -1,46 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * learn_latency.c - targets of deviation 1 to train on, and the net's last layer turned back into latencies after it.
+ * learn_latency.c - targets about 1 to train on, and the net's last layer turned back into microseconds after it.
  */
 #include "agent/core/learn_latency.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#define LONGEST 1000 /* one of so many is cut down to the least of them */
-
-static int by_value(const void *a, const void *b)
+/* Latencies in units of their geometric mean, into target[n]; the mean in us. */
+static double targets(const float *latency_us, size_t n, float *target)
 {
-	float x = *(const float *)a, y = *(const float *)b;
+	double sum = 0, mean;
 
-	return (x > y) - (x < y);
-}
-
-/* Latencies less their mean, in units of their deviation, into target[n]. 0 or -ENOMEM. */
-static int targets(
-	const float *latency_us, size_t n, float *target, double *mean, double *deviation)
-{
-	double sum = 0, squares = 0;
-	float most;
-
-	memcpy(target, latency_us, n * sizeof(*target));
-	qsort(target, n, sizeof(*target), by_value);
-	most = target[n - 1 - n / LONGEST];
-	for (size_t i = 0; i < n; i++) {
-		target[i] = latency_us[i] < most ? latency_us[i] : most;
-		sum += (double)target[i];
-	}
-	*mean = sum / (double)n;
 	for (size_t i = 0; i < n; i++)
-		squares += ((double)target[i] - *mean) * ((double)target[i] - *mean);
-	*deviation = sqrt(squares / (double)n);
-	if (!(*deviation > 0))
-		return -EINVAL; /* all took equally long */
+		sum += log(fmax((double)latency_us[i], 1));
+	mean = exp(sum / (double)n);
 	for (size_t i = 0; i < n; i++)
-		target[i] = (float)(((double)target[i] - *mean) / *deviation);
-	return 0;
+		target[i] = (float)(fmax((double)latency_us[i], 1) / mean);
+	return mean;
 }
 
 /*
@@ -61,36 +39,34 @@ static double warn_at(const struct rows *rows, size_t n, double weight)
 int latency_train(struct model *model, const float *features, const struct rows *rows, size_t n,
 	const struct train_options *options, struct train_report *report)
 {
-	struct train_options squared = *options;
+	struct train_options gamma = *options;
 	struct model_layer *last = &model->layer[model->n_layers - 1];
-	double mean, deviation, unit = (double)model->slow_threshold_us;
 	float *target = calloc(n ? n : 1, sizeof(*target));
+	double mean, warn_us;
 	int err;
 
 	if (!target)
 		return -ENOMEM;
-	err = targets(rows->latency_us, n, target, &mean, &deviation);
-	squared.loss = TRAIN_SQUARED;
-	squared.target = target;
-	if (!err)
-		err = train_mlp(model, features, rows->slow, n, &squared, report);
+	mean = targets(rows->latency_us, n, target);
+	gamma.loss = TRAIN_GAMMA;
+	gamma.target = target;
+	err = train_mlp(model, features, rows->slow, n, &gamma, report);
 	free(target);
 	if (err)
 		return err;
 	for (uint32_t i = 0; i < last->inputs; i++)
-		last->weight[i] = (float)((double)last->weight[i] * deviation / unit);
-	last->bias[0] = (float)(((double)last->bias[0] * deviation + mean) / unit);
-	model->decision_threshold = (float)(warn_at(rows, n, (double)options->slow_weight) / unit);
+		last->weight[i] = (float)((double)last->weight[i] / M_LN2);
+	last->bias[0] = (float)((double)last->bias[0] / M_LN2 + log2(mean));
+	warn_us = warn_at(rows, n, (double)options->slow_weight);
+	model->decision_threshold = (float)log2(fmax(warn_us, 2)); /* above 0, whatever the disk */
 	return 0;
 }
 
-float latency_error(
-	const struct model *model, const float *scores, const float *latency_us, size_t n)
+float latency_error(const float *scores, const float *latency_us, size_t n)
 {
 	double sum = 0;
 
 	for (size_t i = 0; i < n; i++)
-		sum += fabs((double)scores[i] * (double)model->slow_threshold_us -
-			    (double)latency_us[i]);
+		sum += fabs(exp2((double)scores[i]) - (double)latency_us[i]);
 	return sum > 0 ? (float)(sum / (double)n) : 1;
 }

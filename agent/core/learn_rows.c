@@ -187,6 +187,24 @@ int rows_judge(const struct rows *rows, size_t first, size_t n, const float *sco
 	return 0;
 }
 
+int rows_choose(const struct rows *rows, size_t first, size_t n, const float *scores,
+	struct learn_result *result)
+{
+	struct choice_row *choices = calloc(n ? n : 1, sizeof(*choices));
+	int err;
+
+	if (!choices)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		choices[i] = (struct choice_row){ scores[i], rows->latency_us[first + i],
+			rows->record[first + i]->inflight, rows->record[first + i]->sectors };
+	err = choice_test(choices, n, rows_block(rows->slow + first, n), RESAMPLES, BOOTSTRAP_SEED,
+		&result->choice);
+	free(choices);
+	result->heldout.signal = result->choice.signal;
+	return err;
+}
+
 static int by_value(const void *a, const void *b)
 {
 	float x = *(const float *)a, y = *(const float *)b;
@@ -219,6 +237,7 @@ void rows_result_clear(struct learn_result *result)
 	heldout->baseline_auc = heldout->gain_low = heldout->gain_high = NAN;
 	result->heldout_majority = result->heldout_accuracy = NAN;
 	result->heldout_recall = result->heldout_precision = NAN;
+	result->choice = (struct choice_result){ NAN, NAN, NAN, NAN, false };
 	result->slow_share = NAN;
 }
 
@@ -241,6 +260,14 @@ void rows_compare(const struct learn_result *result, char *text, size_t text_len
 	const struct score_signal *heldout = &result->heldout;
 	const char *how = "no better than pending pages alone";
 
+	if (!isnan(result->choice.gain)) {
+		snprintf(text, text_len,
+			"choosing by it gains %.1f %% (95 %% %.1f-%.1f) of fewest outstanding's "
+			"mean",
+			100 * result->choice.gain, 100 * result->choice.low,
+			100 * result->choice.high);
+		return;
+	}
 	if (heldout->signal)
 		how = "better than pending pages alone";
 	else if (heldout->gain_low > 0)

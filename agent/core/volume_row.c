@@ -2,6 +2,9 @@
 /* volume_row.c - see volume_row.h. Pure. */
 #include "agent/core/volume_row.h"
 
+#include <math.h>
+#include "agent/infer/choice.h"
+
 /*
  * Silences beyond these say nothing any more of what a disk was like before: so many times the longest that the model has
  * seen, or, where that is not known, so many slow reads.
@@ -21,13 +24,16 @@ static uint32_t probe_us(const struct model *model)
 struct semantos_leg_model volume_row(
 	const struct model *model, uint32_t number, uint32_t generation)
 {
+	bool latency = model->latency_error_us > 0;
+
 	return (struct semantos_leg_model){ .model_plus_1 = number + 1,
 		.generation = generation,
-		.predicts = model->latency_error_us > 0 ? SEMANTOS_PREDICTS_LATENCY
-							: SEMANTOS_PREDICTS_CLASS,
+		.predicts = latency ? SEMANTOS_PREDICTS_LATENCY : SEMANTOS_PREDICTS_CLASS,
 		.slow_us = (uint32_t)model->slow_threshold_us,
-		.margin_us =
-			2 * (uint32_t)model->latency_error_us, /* a gain is the difference of two */
+		.margin_permille = CHOICE_MARGIN_PERMILLE,
+		.deeper = CHOICE_DEEPER,
 		.probe_us = probe_us(model),
-		.warn_us = (uint32_t)(model->decision_threshold * model->slow_threshold_us) };
+		.warn_us =
+			latency ? (uint32_t)fmin(exp2((double)model->decision_threshold), 1e9) : 0,
+		.warn_log2 = latency ? (uint32_t)(model->decision_threshold * 1024) : 0 };
 }

@@ -56,8 +56,8 @@ struct model {
 	float slow_threshold_us; /* the label's meaning for a latency model: slow when >= this; 0 = not such a model */
 	float decision_threshold; /* score >= this is class 1 */
 	/*
-	 * Above 0: the score foresees a latency, score * slow_threshold_us, and was off by this much on the average of the
-	 * reads it was judged by. 0: the score tells classes apart and is nothing more.
+	 * Above 0: the score foresees a latency, of which it is the base-2 logarithm in us, and was off by so many us on the
+	 * average of the reads it was judged by. 0: the score tells classes apart and is nothing more.
 	 */
 	float latency_error_us;
 	float silence_us; /* the device never said nothing for longer while it learned; 0 = unknown */

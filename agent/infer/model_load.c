@@ -214,15 +214,16 @@ static struct model *model_from(const struct tensor_file *file, struct model_err
 		!tensor_metadata_number(
 			file, "slow_threshold_us", &model->slow_threshold_us, error) ||
 		!tensor_metadata_number(
-			file, "latency_error_us", &model->latency_error_us, error) ||
+			file, "log2_latency_error_us", &model->latency_error_us, error) ||
 		!tensor_metadata_number(file, "silence_us", &model->silence_us, error))
 		goto fail;
 	if (model->latency_error_us < 0 || model->silence_us < 0 ||
 		(model->latency_error_us > 0 &&
 			!(model->decision_threshold > 0 && model->slow_threshold_us > 0))) {
-		model_refuse(error, "A model that foresees latencies needs a latency_error_us, a "
-				    "decision_threshold "
-				    "and a slow_threshold_us above 0; train the model again.");
+		model_refuse(error,
+			"A model that foresees latencies needs a log2_latency_error_us, a "
+			"decision_threshold "
+			"and a slow_threshold_us above 0; train the model again.");
 		goto fail;
 	}
 	if (model->slow_threshold_us < 0) {

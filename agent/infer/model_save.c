@@ -44,7 +44,7 @@ static void put_metadata(struct tensor_writer *w, const struct model *model)
 	tensor_put_number(w, "decision_threshold", model->decision_threshold);
 	tensor_put_number(w, "slow_threshold_us", model->slow_threshold_us);
 	if (model->latency_error_us > 0)
-		tensor_put_number(w, "latency_error_us", model->latency_error_us);
+		tensor_put_number(w, "log2_latency_error_us", model->latency_error_us);
 	if (model->silence_us > 0)
 		tensor_put_number(w, "silence_us", model->silence_us);
 	for (uint32_t i = 0; i < model->n_notes; i++) {

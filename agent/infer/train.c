@@ -14,6 +14,8 @@
 #include "agent/infer/random.h"
 #include "agent/infer/train.h"
 
+#define GAMMA_STEEPEST 20.0 /* slope of one row, so that a hiccup is not the lesson */
+
 #define ADAM_BETA1 0.9f
 #define ADAM_BETA2 0.999f
 #define ADAM_EPSILON 1e-7f
@@ -178,7 +180,7 @@ static void gather(struct trainer *t, const float *rows, const uint8_t *labels,
 		float *to = t->x + r * t->padded_inputs;
 
 		t->y[r] = labels[order[r]];
-		if (t->options->loss == TRAIN_SQUARED)
+		if (t->options->loss == TRAIN_GAMMA)
 			t->wanted[r] = t->options->target[order[r]];
 		for (size_t k = 0; k < t->inputs; k++)
 			to[k] = (from[k] - t->mean[k]) * t->scale[k];
@@ -262,9 +264,11 @@ static double output_delta(struct trainer *t, size_t m)
 		double z = last->outputs == 2 ? (double)out[1] - (double)out[0] : (double)out[0],
 		       slope;
 
-		if (t->options->loss == TRAIN_SQUARED) {
-			slope = z - (double)t->wanted[r];
-			loss += slope * slope / 2;
+		if (t->options->loss == TRAIN_GAMMA) {
+			double times = (double)t->wanted[r] * exp(-z);
+
+			loss += times + z;
+			slope = times > 1 + GAMMA_STEEPEST ? -GAMMA_STEEPEST : 1 - times;
 		} else {
 			loss += loss_at(t->options, z, t->y[r], &slope);
 		}
@@ -418,7 +422,7 @@ static bool options_fit(const struct model *model, size_t n, const struct train_
 {
 	uint32_t outputs = model->n_layers ? model_outputs(model) : 0;
 
-	if (options->loss == TRAIN_SQUARED && (outputs != 1 || !options->target))
+	if (options->loss == TRAIN_GAMMA && (outputs != 1 || !options->target))
 		return false;
 	return n >= 2 && n <= UINT32_MAX && (outputs == 1 || outputs == 2) &&
 	       model->layer[model->n_layers - 1].activation == MODEL_LINEAR &&

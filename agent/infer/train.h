@@ -18,7 +18,12 @@ enum train_optimiser { TRAIN_ADAM, TRAIN_SGD };
 enum train_loss {
 	TRAIN_CROSS_ENTROPY,
 	TRAIN_HINGE,
-	TRAIN_SQUARED, /* to foresee a number, `target`; one output. Labels are looked at no further than their validity */
+	/*
+	 * To foresee the mean of a positive number, `target`; the one output is its natural logarithm (gamma deviance, McCullagh and
+	 * Nelder 1989): a tenth too much weighs the same of a short read and of a long one. Labels are looked at no further
+	 * than their validity.
+	 */
+	TRAIN_GAMMA,
 };
 
 struct train_options {
@@ -30,7 +35,7 @@ struct train_options {
 	uint32_t epochs, batch;
 	uint64_t seed;
 	bool standardise; /* compute mean/scale from the rows and store them in the model */
-	const float *target; /* TRAIN_SQUARED only: [n]; best with mean 0 and deviation 1 */
+	const float *target; /* TRAIN_GAMMA only: [n], each above 0; best with a typical one of 1 */
 	const atomic_bool *cancel; /* may be NULL */
 };
 

@@ -8,7 +8,8 @@
  * Decisions are computed in every mode, and each prediction is compared with what the read took. The default is left only
  * where the mode, the canary's hash and the models' signal (slots[].obey) all permit it, and then:
  *   a model that tells slow from fast: from a leg foreseen to be slow to the least busy one foreseen to be fast
- *   a model that foresees a latency:   to the leg with the least, if it gains more than the models' error
+ *   a model that foresees a latency:   to the leg with the least, if it gains more than the models' error and is not much deeper:
+ *                                      the default, under which they learned, never showed them such a leg
  * A leg that nobody asked for a while is unknown, however slow it was: the default may use it, and so finds out.
  */
 #ifndef SEMANTOS_BPF_VOLUME_H
@@ -65,7 +66,7 @@ struct volume_view {
 	struct semantos_infer_legs legs; /* score[i]: microseconds, once they are judged */
 	__u16 slot_plus_1[SEMANTOS_BLK_MAX_LEGS];
 	__u32 known, slow, obeyed, foreseen; /* foreseen: a latency, and not only a class */
-	__u32 margin_us;
+	__u32 margin_permille, deeper;
 };
 
 static __always_inline void decision_add(enum semantos_decision which, __u64 n)
@@ -106,10 +107,19 @@ static __always_inline struct semantos_slot *volume_slot(
 	return slot && slot->in_use && slot->dev == dev ? slot : NULL;
 }
 
-/* score / threshold * warn_us, without a signed division and without overflow. */
-static __always_inline __u32 volume_us(long long score, long long threshold, __u32 warn_us)
+/* 2^(x / 1024), to within a quarter of a percent. */
+static __always_inline __u32 volume_exp2(__u32 x)
 {
-	__u64 s = score, t = threshold, us;
+	__u32 whole = x >> 10, part = x & 1023;
+	__u64 mantissa = 1024 + part - (part * (1024 - part) * 352 >> 20);
+
+	return whole < 31 ? (__u32)(mantissa << whole >> 10) : 0x7fffffffU;
+}
+
+/* The microseconds that a score foresees; see SEMANTOS_PREDICTS_LATENCY. Without a signed division and without overflow. */
+static __always_inline __u32 volume_us(long long score, long long threshold, __u32 warn_log2)
+{
+	__u64 s = score, t = threshold, log2;
 
 	if (score <= 0 || threshold <= 0)
 		return 0;
@@ -118,9 +128,9 @@ static __always_inline __u32 volume_us(long long score, long long threshold, __u
 		t >>= 24;
 	}
 	if (!t || s >> 38)
-		return 0xffffffffU;
-	us = s * (warn_us & 0xffffff) / t;
-	return us > 0xffffffffU ? 0xffffffffU : (__u32)us;
+		return 0x7fffffffU;
+	log2 = s * (warn_log2 & 0xffff) / t;
+	return volume_exp2(log2 < 0xffff ? (__u32)log2 : 0xffff);
 }
 
 /* One leg by the score of its model, which has been run. */
@@ -152,12 +162,13 @@ static __always_inline void volume_judge_leg(
 	if (slot->obey)
 		view->obeyed |= bit;
 	if (row->predicts == SEMANTOS_PREDICTS_LATENCY) {
-		us = volume_us(view->legs.score[leg], view->legs.threshold[leg], row->warn_us);
+		us = volume_us(view->legs.score[leg], view->legs.threshold[leg], row->warn_log2);
 		view->foreseen |= bit;
 		if (us >= row->warn_us)
 			view->slow |= bit;
-		if (row->margin_us > view->margin_us)
-			view->margin_us = row->margin_us;
+		if (row->margin_permille > view->margin_permille)
+			view->margin_permille = row->margin_permille;
+		view->deeper = row->deeper;
 		view->legs.score[leg] = us;
 	} else if (view->legs.score[leg] >= view->legs.threshold[leg]) {
 		view->slow |= bit;
@@ -224,24 +235,28 @@ static __always_inline __u32 volume_best(struct semantos_blk_read *read, struct 
 {
 	__u32 among = read->eligible & view->known, best = read->default_leg & 7, i;
 	bool by_latency = (among & view->foreseen) == among;
-	__u64 least, own = 0, at;
+	__u64 least, own = view->legs.score[best], at;
+	__u32 depth, most = ~0U;
 
 	if (!by_latency && !(view->slow & 1U << best))
 		return best;
-	least = by_latency ? (own = view->legs.score[best]) : ~0ULL;
-	if (!by_latency)
+	least = by_latency ? own : ~0ULL;
+	if (by_latency)
+		most = semantos_blk_leg_inflight(read, best) + view->deeper;
+	else
 		among &= ~view->slow;
 	bpf_for (i, 0, SEMANTOS_BLK_MAX_LEGS) {
 		i &= SEMANTOS_BLK_MAX_LEGS - 1;
 		if (!(among & 1U << i))
 			continue;
-		at = by_latency ? (__u64)view->legs.score[i] : semantos_blk_leg_inflight(read, i);
-		if (at < least) {
+		depth = semantos_blk_leg_inflight(read, i);
+		at = by_latency ? (__u64)view->legs.score[i] : depth;
+		if (at < least && depth <= most) {
 			least = at;
 			best = i;
 		}
 	}
-	if (by_latency && own - least <= view->margin_us)
+	if (by_latency && own - least <= own * view->margin_permille / 1000)
 		return read->default_leg & 7;
 	return best;
 }
@@ -386,9 +401,11 @@ int leg_model_set(struct semantos_leg_model_command *command)
 	row->generation = command->row.generation;
 	row->predicts = command->row.predicts;
 	row->slow_us = command->row.slow_us;
-	row->margin_us = command->row.margin_us;
+	row->margin_permille = command->row.margin_permille;
+	row->deeper = command->row.deeper;
 	row->probe_us = command->row.probe_us;
 	row->warn_us = command->row.warn_us;
+	row->warn_log2 = command->row.warn_log2;
 	barrier();
 	*(volatile __u32 *)&row->model_plus_1 = command->row.model_plus_1;
 	return 0;

@@ -83,7 +83,8 @@ static void learned(struct learn_result *result)
 	learn(reads, READS, &recipe, "foresees", result);
 }
 
-static float foreseen(const struct model *model, const struct semantos_block_record *record)
+/* The score as the agent has it: of a model of latencies log2 us. */
+static float score_of(const struct model *model, const struct semantos_block_record *record)
 {
 	struct infer_plan *plan = infer_prepare(model, 1, INFER_FLOAT);
 	struct infer_scratch *scratch = infer_scratch_new(plan);
@@ -93,7 +94,12 @@ static float foreseen(const struct model *model, const struct semantos_block_rec
 	assert_int_equal(infer_run(plan, scratch, features, 1, &score), 0);
 	infer_scratch_free(scratch);
 	infer_free(plan);
-	return score * model->slow_threshold_us;
+	return score;
+}
+
+static double foreseen(const struct model *model, const struct semantos_block_record *record)
+{
+	return exp2((double)score_of(model, record));
 }
 
 static void what_can_be_foreseen_is(void **state)
@@ -108,8 +114,9 @@ static void what_can_be_foreseen_is(void **state)
 	assert_non_null(result.model);
 	assert_true(result.heldout.signal);
 	/* 100 us and, of one in six, 2 ms: a slow read called fast costs five times as much as the reverse. */
-	assert_true(result.model->decision_threshold * result.model->slow_threshold_us > 300);
-	assert_true(result.model->decision_threshold * result.model->slow_threshold_us < 600);
+	assert_true(exp2((double)result.model->decision_threshold) > 300);
+	assert_true(exp2((double)result.model->decision_threshold) < 600);
+	assert_true(result.choice.low > .1);
 	assert_true(result.model->latency_error_us > 0 && result.model->latency_error_us < 200);
 	/* Two of the same kind before it: this read is not at the edge of a period. */
 	for (int i = READS * 3 / 4; i < READS; i++) {
@@ -120,9 +127,9 @@ static void what_can_be_foreseen_is(void **state)
 			was_slow != (r->latency_us > 1000))
 			continue;
 		if (was_slow)
-			slow += (double)foreseen(result.model, r), n_slow++;
+			slow += foreseen(result.model, r), n_slow++;
 		else
-			fast += (double)foreseen(result.model, r), n_fast++;
+			fast += foreseen(result.model, r), n_fast++;
 	}
 	assert_true(n_slow > 50 && n_fast > 500);
 	assert_true(slow / n_slow > 1500 && slow / n_slow < 2300);
@@ -162,13 +169,13 @@ static void it_is_the_same_in_a_file_and_in_the_kernel(void **state)
 	memset(net, 0, packed);
 	assert_int_equal(infer_net_pack(net, blob, &why), 0);
 	for (int i = READS - 500; i < READS; i++) {
-		double expected = (double)foreseen(again, &reads[i]), kernel;
+		double expected = foreseen(again, &reads[i]), kernel;
 
 		infer_encode(net->encoder, &reads[i], scratch.feature);
 		infer_load(net, &scratch, scratch.feature);
 		infer_run_scalar(net, &scratch, outputs);
-		kernel = (double)infer_score(net, outputs) / (double)net->threshold *
-			 (double)(again->decision_threshold * again->slow_threshold_us);
+		kernel = exp2((double)infer_score(net, outputs) / (double)net->threshold *
+			      (double)again->decision_threshold);
 		if (fabs(kernel - expected) > 20 + expected / 50)
 			fail_msg("read %d: %g us in the kernel, %g us by the agent", i, kernel,
 				expected);
@@ -230,9 +237,7 @@ static void the_published_nets_run_in_the_kernel(void **state)
 		memset(net, 0, packed);
 		assert_int_equal(infer_net_pack(net, blob, &why), 0);
 		for (int i = READS - 1000; i < READS; i++) {
-			/* the score of a class model: foreseen() only multiplies it */
-			float score =
-				foreseen(result.model, &reads[i]) / result.model->slow_threshold_us;
+			float score = score_of(result.model, &reads[i]);
 
 			infer_encode(net->encoder, &reads[i], scratch.feature);
 			infer_load(net, &scratch, scratch.feature);

@@ -171,8 +171,10 @@ static const struct {
 	{ "{" META(",\"decision_threshold\":\"nan\"") "," W "," B "}", "no number", 0, 8 },
 	{ "{" META(",\"decision_threshold\":0.5") "," W "," B "}", "no string", 0, 8 },
 	{ "{" META(",\"slow_threshold_us\":\"-1\"") "," W "," B "}", "negative", 0, 8 },
-	{ "{" META(",\"latency_error_us\":\"-1\"") "," W "," B "}", "foresees latencies", 0, 8 },
-	{ "{" META(",\"latency_error_us\":\"5\"") "," W "," B "}", "foresees latencies", 0, 8 },
+	{ "{" META(",\"log2_latency_error_us\":\"-1\"") "," W "," B "}", "foresees latencies", 0,
+		8 },
+	{ "{" META(",\"log2_latency_error_us\":\"5\"") "," W "," B "}", "foresees latencies", 0,
+		8 },
 	{ "{" META(",\"silence_us\":\"-1\"") "," W "," B "}", "foresees latencies", 0, 8 },
 	{ "{" META("") "," W ",\"layer.0.bias\":{\"dtype\":\"F32\",\"shape\":[1],"
 		       "\"data_offsets\":[0,4]}}",

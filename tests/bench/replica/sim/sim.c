@@ -20,7 +20,6 @@
 #include "tests/bench/replica/sim/sim.h"
 
 #define STRETCH 8
-#define LEARN_ROWS 4500 /* of all legs together, as vm/20-learned.sh asks for */
 #define TTL_NS 50000000ULL
 #define MANIFEST "policies/linnos/policy.conf"
 #define KEYS_MOST 32
@@ -36,7 +35,6 @@ static struct {
 	.rows = "fewest,first,random,ewma,hedge,oracle",
 	.learned = "latency,inline,async,permuted,always-fast,always-slow,linnos-digits,heimdall",
 	.sets = "open,closed",
-	.learn_rows = LEARN_ROWS,
 };
 
 /* The leg's model, and what it has seen. */
@@ -327,20 +325,24 @@ static void each_trace(struct sim_volume *volume, const char *name, const char *
 	const char *row_name, const struct sim_row *row)
 {
 	char line[256], of[32], trace_mix[32], set[32];
+	uint32_t reads;
 	struct sim_trace trace = { .mix = mix, .stretch = STRETCH };
 	FILE *file = fopen(asked.plan, "r");
 
 	if (!file)
 		fail("%s cannot be opened", asked.plan);
 	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "trace %31s %31s %u %u %31s", of, trace_mix, &trace.seed,
-			    &trace.ms, set) != 5 ||
+		reads = 0;
+		if (sscanf(line, "trace %31s %31s %u %u %31s %u", of, trace_mix, &trace.seed,
+			    &trace.ms, set, &reads) < 5 ||
 			strcmp(of, name) || strcmp(trace_mix, mix) ||
 			train != !strcmp(set, "train"))
 			continue;
 		if (train) {
 			struct sim_run run;
 
+			for (uint32_t i = 0; i < volume->nr_legs; i++)
+				taught[i].wanted = (asked.learn_rows ?: reads) / volume->nr_legs;
 			sim_replay(volume, &trace, row, &run);
 			free(run.us);
 			free(run.leg);
@@ -396,10 +398,8 @@ static void run_learned(struct sim_volume *volume, const char *name, const char 
 	char where[80];
 
 	snprintf(where, sizeof(where), "%s %s", name, mix);
-	for (uint32_t i = 0; i < volume->nr_legs; i++) {
+	for (uint32_t i = 0; i < volume->nr_legs; i++)
 		taught[i].n = 0;
-		taught[i].wanted = asked.learn_rows / volume->nr_legs;
-	}
 	each_trace(volume, name, mix, true, "", &(struct sim_row){ .captured = capture });
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct sim_row row = { .select = rows[i].select, .done = sim_policy_done };

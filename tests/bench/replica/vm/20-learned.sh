@@ -40,7 +40,8 @@ signals() { build/semantosctl status --json 2>/dev/null | grep -o '"signal": *tr
 
 # Let it see the training traces of a mix until it has a model of each leg, twice at most.
 learn() { # volume, mix, manifest
-	agent "$3" "$3-$2" "--rows $((4500 / ${legs:?}))"
+	reads=$(sed -n "s/^trace $1 $2 .* train //p" "${plan:?}")
+	agent "$3" "$3-$2" "--rows $((reads / ${legs:?}))"
 	for round in 1 2; do
 		replay "$1" train "$2" learning=- || fail "the training traces of $1"
 		n=0

@@ -16,7 +16,7 @@
 #include "agent/core/capture.h"
 #include "agent/proto/semantos.pb-c.h"
 
-#define SERVICE "/semantos.v1.Agent/"
+#define PACKAGE "/semantos.v1."
 #define CAPTURE_MAX_SECONDS 86400
 #define MAX_KNOBS 9 /* one more than a change may have */
 #define READER_PAUSE_US 5000 /* 200 views a second at most: readers cannot keep the loop busy */
@@ -69,7 +69,7 @@ static void refuse(struct api_call *call, grpc_status_code code, const char *tex
 	call_answer(call, code, text, grpc_empty_slice(), false);
 }
 
-static bool request_open(struct unpacked *request, struct api_call *call,
+bool request_open(struct unpacked *request, struct api_call *call,
 	const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t n)
 {
 	char text[160];
@@ -81,6 +81,12 @@ static bool request_open(struct unpacked *request, struct api_call *call,
 		type->short_name);
 	refuse(call, GRPC_STATUS_INVALID_ARGUMENT, text);
 	return false;
+}
+
+void reader_pause(const struct api_call *call)
+{
+	if (call->port->role == API_READER)
+		usleep(READER_PAUSE_US);
 }
 
 /* ---- answers ---- */
@@ -131,8 +137,7 @@ static void do_status(struct api_call *call, const uint8_t *bytes, size_t n)
 		snprintf(text, sizeof(text), "The agent cannot describe itself: %s.",
 			strerror(-err));
 	unpack_free(&request);
-	if (call->port->role == API_READER)
-		usleep(READER_PAUSE_US);
+	reader_pause(call);
 	if (err) {
 		refuse(call, status_of_errno(err), text);
 		return;
@@ -303,21 +308,24 @@ static void do_capture(struct api_call *call, const uint8_t *bytes, size_t n)
 }
 
 static const struct method {
-	const char *name;
+	const char *name; /* service and method */
 	enum api_role role; /* the least that may call it */
 	method_fn *run;
 } methods[] = {
-	{ "GetStatus", API_READER, do_status },
-	{ "Capture", API_READER, do_capture },
-	{ "Attach", API_OPERATOR, do_attach },
-	{ "Detach", API_OPERATOR, do_detach },
-	{ "SetMode", API_OPERATOR, do_mode },
-	{ "UseModel", API_OPERATOR, do_model },
-	{ "Apply", API_OPERATOR, do_apply },
-	{ "Rollback", API_OPERATOR, do_rollback },
-	{ "Keep", API_OPERATOR, do_keep },
-	{ "Unquarantine", API_OPERATOR, do_unquarantine },
-	{ "Shutdown", API_ROOT, do_shutdown },
+	{ "Agent/GetStatus", API_READER, do_status },
+	{ "Agent/Capture", API_READER, do_capture },
+	{ "Agent/Attach", API_OPERATOR, do_attach },
+	{ "Agent/Detach", API_OPERATOR, do_detach },
+	{ "Agent/SetMode", API_OPERATOR, do_mode },
+	{ "Agent/UseModel", API_OPERATOR, do_model },
+	{ "Agent/Apply", API_OPERATOR, do_apply },
+	{ "Agent/Rollback", API_OPERATOR, do_rollback },
+	{ "Agent/Keep", API_OPERATOR, do_keep },
+	{ "Agent/Unquarantine", API_OPERATOR, do_unquarantine },
+	{ "Agent/Shutdown", API_ROOT, do_shutdown },
+	{ "TelemetryAgent/Snapshot", API_READER, telemetry_snapshot },
+	{ "TelemetryAgent/Stream", API_READER, telemetry_stream_start },
+	{ "TelemetryAgent/History", API_READER, telemetry_history_of },
 };
 
 void handle_denied(struct api_call *call)
@@ -329,10 +337,10 @@ void handle_denied(struct api_call *call)
 
 void handle_call(struct api_call *call, const char *method, const uint8_t *bytes, size_t n_bytes)
 {
-	const char *name = method + strlen(SERVICE);
+	const char *name = method + strlen(PACKAGE);
 	char text[200];
 
-	if (strncmp(method, SERVICE, strlen(SERVICE)) != 0)
+	if (strncmp(method, PACKAGE, strlen(PACKAGE)) != 0)
 		goto unknown;
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		if (strcmp(methods[i].name, name) != 0)
@@ -346,7 +354,7 @@ void handle_call(struct api_call *call, const char *method, const uint8_t *bytes
 						    : "%s is a change and you may only look: use "
 						      "sudo, or join group " PEER_OPERATOR_GROUP
 						      ".",
-			name);
+			strchr(name, '/') + 1);
 		refuse(call, GRPC_STATUS_PERMISSION_DENIED, text);
 		return;
 	}

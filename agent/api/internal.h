@@ -3,12 +3,14 @@
  * internal.h - what the files of agent/api share with each other and with nobody else.
  *
  * server.c owns the gRPC servers, queues and threads; accept.c the socket and the table of connections; call.c the
- * life of one call; handlers.c what each method does; capture_stream.c the one streaming method; view.c the encoding.
+ * life of one call; handlers.c what each method does; capture_stream.c and telemetry_calls.c the streaming ones; view.c
+ * the encoding.
  */
 #ifndef SEMANTOS_API_INTERNAL_H
 #define SEMANTOS_API_INTERNAL_H
 
 #include <grpc/grpc.h>
+#include <protobuf-c/protobuf-c.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -42,6 +44,7 @@ struct api_port {
 
 struct api_server {
 	struct core *core;
+	struct telemetry *telemetry; /* NULL = none is taken */
 	struct api_acceptor *acceptor;
 	struct api_port port[API_ROLES];
 	grpc_completion_queue *lane[API_LANES];
@@ -50,9 +53,10 @@ struct api_server {
 
 	atomic_bool stopping;
 	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t idle; /* signalled when calls or captures fall to 0; CLOCK_MONOTONIC */
+	pthread_cond_t
+		idle; /* signalled when calls, captures or streams fall to 0; CLOCK_MONOTONIC */
 	struct api_call *calls; /* every call that reached a client */
-	uint32_t n_calls, n_captures, n_shutdown;
+	uint32_t n_calls, n_captures, n_streams, n_shutdown;
 };
 
 /* ---- accept.c ---- */
@@ -81,7 +85,7 @@ struct api_call {
 	grpc_slice status_text;
 	int client_gone; /* written by gRPC */
 	struct api_event arrived, read, closed, answered, chunk_sent;
-	atomic_uint refs; /* outstanding events, plus the capture thread */
+	atomic_uint refs; /* outstanding events, plus the thread of a stream */
 	_Atomic uint64_t step_since_ms;
 	_Atomic uint32_t step; /* enum call_step */
 	atomic_bool cancelled;
@@ -111,11 +115,23 @@ void calls_sweep(struct api_server *server);
 void handle_call(struct api_call *call, const char *method, const uint8_t *bytes, size_t n_bytes);
 void handle_denied(struct api_call *call);
 grpc_status_code status_of_errno(int error); /* of a control_reply */
+struct unpacked;
+/* False after the call was refused, because the bytes are no such message. */
+bool request_open(struct unpacked *request, struct api_call *call,
+	const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t n);
+void reader_pause(const struct api_call
+		*call); /* readers cannot keep others waiting by asking again and again */
 
 /* ---- capture_stream.c ---- */
 
 void capture_stream_start(struct api_call *call, const char *policy, const char *device,
 	uint64_t rows, uint32_t seconds);
+
+/* ---- telemetry_calls.c ---- */
+
+void telemetry_snapshot(struct api_call *call, const uint8_t *bytes, size_t n);
+void telemetry_history_of(struct api_call *call, const uint8_t *bytes, size_t n);
+void telemetry_stream_start(struct api_call *call, const uint8_t *bytes, size_t n);
 
 /* ---- view.c ---- */
 

@@ -111,7 +111,7 @@ static void port_is_down(struct api_event *event, bool ok)
 	pthread_mutex_unlock(&server->lock);
 }
 
-/* Wait until all calls (and, when asked, all servers and captures) are done, or the time is over. */
+/* Wait until all calls (and, when asked, all servers, captures and streams) are done, or the time is over. */
 static bool drained(struct api_server *server, uint32_t n_ports, unsigned int wait_ms)
 {
 	struct timespec until;
@@ -120,11 +120,13 @@ static bool drained(struct api_server *server, uint32_t n_ports, unsigned int wa
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += wait_ms / 1000;
 	pthread_mutex_lock(&server->lock);
-	while (server->n_calls > 0 || server->n_captures > 0 || server->n_shutdown < n_ports) {
+	while (server->n_calls > 0 || server->n_captures > 0 || server->n_streams > 0 ||
+		server->n_shutdown < n_ports) {
 		if (pthread_cond_timedwait(&server->idle, &server->lock, &until) == ETIMEDOUT)
 			break;
 	}
-	done = server->n_calls == 0 && server->n_captures == 0 && server->n_shutdown >= n_ports;
+	done = server->n_calls == 0 && server->n_captures == 0 && server->n_streams == 0 &&
+	       server->n_shutdown >= n_ports;
 	pthread_mutex_unlock(&server->lock);
 	return done;
 }
@@ -206,7 +208,8 @@ static int lanes_start(struct api_server *server)
 	return 0;
 }
 
-struct api_server *api_start(struct core *core, const char *socket_path, char *error, size_t len)
+struct api_server *api_start(struct core *core, struct telemetry *telemetry,
+	const char *socket_path, char *error, size_t len)
 {
 	struct api_server *server = calloc(1, sizeof(*server));
 	pthread_condattr_t attr;
@@ -223,6 +226,7 @@ struct api_server *api_start(struct core *core, const char *socket_path, char *e
 	grpc_init();
 
 	server->core = core;
+	server->telemetry = telemetry;
 	pthread_mutex_init(&server->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

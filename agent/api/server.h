@@ -18,20 +18,23 @@
 #define API_MAX_CONNECTIONS_PER_UID 16 /* of one such user */
 #define API_MAX_CALLS_PER_CONNECTION 16
 #define API_MAX_CAPTURES 4
+#define API_MAX_STREAMS 8 /* of telemetry */
 #define API_PREFACE_MS 2000 /* from connect to the 24 bytes every HTTP/2 client begins with */
 #define API_REQUEST_MS 10000 /* from a call's first byte to its whole message */
 #define API_ANSWER_MS 30000 /* until the client has taken an answer or a chunk */
 #define API_STOP_MS 3000 /* calls in progress at api_stop() get this long to end by themselves */
 
 struct core;
+struct telemetry;
 struct api_server;
 
 /*
  * Serve on socket_path (its last folder is made, mode 0755; NULL = API_SOCKET_PATH). A left-over socket is replaced,
  * a living one is not. Call on the main thread; all signals are blocked in the threads made here. NULL on failure,
- * with one sentence in error[len].
+ * with one sentence in error[len]. telemetry may be NULL; both must live until api_stop() has returned.
  */
-struct api_server *api_start(struct core *core, const char *socket_path, char *error, size_t len);
+struct api_server *api_start(struct core *core, struct telemetry *telemetry,
+	const char *socket_path, char *error, size_t len);
 
 /*
  * Stop accepting, end every call and capture, join the threads, remove the socket. Returns within about

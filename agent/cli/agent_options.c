@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "agent/safety/keeper.h"
+#include "agent/telemetry/telemetry.h"
 
 #define DEFAULT_POLICY_PATH "/usr/lib/semantos/policies"
 #define DEFAULT_LEARN_TIMEOUT_S 600
@@ -32,7 +33,10 @@ enum {
 	OPT_NO_API,
 	OPT_MODE,
 	OPT_SOCKET,
-	OPT_CONTROL
+	OPT_CONTROL,
+	OPT_NO_TELEMETRY,
+	OPT_NO_SYSCALLS,
+	OPT_TELEMETRY_INTERVAL
 };
 
 static const struct option long_options[] = {
@@ -53,6 +57,9 @@ static const struct option long_options[] = {
 	{ "mode", required_argument, NULL, OPT_MODE },
 	{ "socket", required_argument, NULL, OPT_SOCKET },
 	{ "control", required_argument, NULL, OPT_CONTROL },
+	{ "no-telemetry", no_argument, NULL, OPT_NO_TELEMETRY },
+	{ "no-syscall-rate", no_argument, NULL, OPT_NO_SYSCALLS },
+	{ "telemetry-interval", required_argument, NULL, OPT_TELEMETRY_INTERVAL },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
@@ -81,6 +88,9 @@ void agent_options_help(FILE *out)
 	      "model\n"
 	      "  --control KIND        judge a control instead of the model: permute, fast, slow, "
 	      "constant\n"
+	      "  --telemetry-interval S  seconds between snapshots of telemetry (default 5)\n"
+	      "  --no-syscall-rate     do not sample system calls\n"
+	      "  --no-telemetry        take none at all\n"
 	      "  --json                one JSON object on the last line of standard output at the "
 	      "end\n"
 	      "  --quiet, -q           no display\n"
@@ -252,6 +262,24 @@ int agent_options_parse(int argc, char **argv, const char *exe, struct agent_opt
 					"--control is permute, fast, slow, constant or none, not "
 					"'%.40s'.",
 					optarg);
+			break;
+		case OPT_NO_TELEMETRY:
+			options->no_telemetry = true;
+			break;
+		case OPT_NO_SYSCALLS:
+			options->no_syscalls = true;
+			break;
+		case OPT_TELEMETRY_INTERVAL:
+			err = number("telemetry-interval", optarg, TELEMETRY_INTERVAL_MAX_S,
+				&options->telemetry_interval_s, error, error_len);
+			if (!err && !options->telemetry_interval_s) {
+				snprintf(error, error_len,
+					"--telemetry-interval takes 1 to %d seconds; "
+					"--no-telemetry "
+					"switches it off.",
+					TELEMETRY_INTERVAL_MAX_S);
+				err = -EINVAL;
+			}
 			break;
 		case 'q':
 			options->quiet = true;

@@ -23,7 +23,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define SERVICE "/semantos.v1.Agent/"
+#define PACKAGE "/semantos.v1."
+#define SERVICE "Agent/" /* of a method named without one */
 #define MAX_REPLY_BYTES (64 << 20)
 #define RETRY_US 20000 /* while the agent's accept queue is full */
 #define POLL_MS 100 /* how often *stop is looked at */
@@ -255,7 +256,7 @@ static bool exchange_open(struct exchange *x, struct client *client, const char 
 	x->details = grpc_empty_slice();
 	grpc_metadata_array_init(&x->initial);
 	grpc_metadata_array_init(&x->trailing);
-	snprintf(path, sizeof(path), SERVICE "%s", method);
+	snprintf(path, sizeof(path), PACKAGE "%s%s", strchr(method, '/') ? "" : SERVICE, method);
 	name = grpc_slice_from_copied_string(path);
 	x->call = grpc_channel_create_call(client->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
 		client->queue, name, NULL, in_ms(limit_ms), NULL);

@@ -29,7 +29,7 @@ struct client *client_open(
 void client_close(struct client *client); /* accepts NULL */
 
 /*
- * One method, e.g. "GetStatus": request in, reply unpacked as `type`. Free the reply with
+ * One method, e.g. "GetStatus", or "TelemetryAgent/Snapshot" of another service than Agent: request in, reply unpacked as `type`. Free the reply with
  * protobuf_c_message_free_unpacked(reply, NULL). NULL with *error filled.
  */
 ProtobufCMessage *client_call(struct client *client, const char *method,

@@ -15,6 +15,7 @@ int cmd_attach(int argc, char **argv);
 int cmd_detach(int argc, char **argv);
 int cmd_mode(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
+int cmd_telemetry(int argc, char **argv);
 int cmd_capture(int argc, char **argv);
 int cmd_model_use(int argc, char **argv); /* `model use`: argv[0] is "use" */
 int cmd_shutdown(int argc, char **argv);

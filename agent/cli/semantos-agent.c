@@ -22,6 +22,7 @@
 #include "agent/cli/result_json.h"
 #include "agent/cli/status_json.h"
 #include "agent/core/exercise.h"
+#include "agent/telemetry/telemetry.h"
 #include "agent/util/log.h"
 
 #define LOOK_S 1 /* how often the display is drawn and the clock of a bounded run is looked at */
@@ -31,6 +32,7 @@ struct run {
 	struct core *core;
 	struct display *display;
 	struct exercise *exercise;
+	struct telemetry *telemetry; /* NULL = none is taken */
 	struct agent_view last; /* the last view that could be had */
 	bool have_last;
 	double predicting_since; /* CLOCK_MONOTONIC seconds, 0 = not yet */
@@ -255,10 +257,55 @@ static enum exit_code answered(enum exit_code code)
 	return code == EXIT_CODE_OK ? EXIT_CODE_STATE : code;
 }
 
+/* The object lies beside the policies: <policies>/../bpf/telemetry. False when no folder has it. */
+static bool find_telemetry(const char *policy_path, char *path, size_t len)
+{
+	for (const char *at = policy_path; *at;) {
+		size_t n = strcspn(at, ":");
+
+		if (n &&
+			(size_t)snprintf(path, len, "%.*s/../bpf/telemetry/telemetry.bpf.o", (int)n,
+				at) < len &&
+			access(path, R_OK) == 0)
+			return true;
+		at += n + (at[n] == ':');
+	}
+	return false;
+}
+
+/* Without it the agent does its work all the same. */
+static void start_telemetry(struct run *run, char *object, size_t len)
+{
+	const struct agent_options *options = &run->options;
+	struct telemetry_options wanted = {
+		.interval_s = options->telemetry_interval_s,
+		.no_syscalls = options->no_syscalls,
+		.device = options->core.device,
+		.n_device = options->core.n_device,
+	};
+	int err;
+
+	if (options->no_telemetry)
+		return;
+	if (find_telemetry(options->core.policy_path, object, len))
+		wanted.object = object;
+	else
+		log_warn("Telemetry without latencies: bpf/telemetry/telemetry.bpf.o lies beside "
+			 "none of the "
+			 "policy folders.");
+	run->telemetry = telemetry_new(&wanted);
+	err = run->telemetry ? telemetry_start(run->telemetry) : -errno;
+	if (!err)
+		return;
+	log_error("No telemetry is taken: %s.", strerror(-err));
+	telemetry_free(run->telemetry);
+	run->telemetry = NULL;
+}
+
 static enum exit_code run_agent(struct run *run)
 {
 	struct agent_options *options = &run->options;
-	char socket_path[PATH_MAX];
+	char socket_path[PATH_MAX], object[PATH_MAX];
 	struct api_server *api = NULL;
 	pthread_t conductor;
 	int err;
@@ -271,11 +318,14 @@ static enum exit_code run_agent(struct run *run)
 	run->code = EXIT_CODE_OK;
 	snprintf(socket_path, sizeof(socket_path), "%.*s/agent.sock", PATH_MAX - 16,
 		options->core.run_dir ? options->core.run_dir : "/run/semantos");
+	start_telemetry(run, object, sizeof(object));
 	if (!options->no_api) {
-		api = api_start(run->core, options->socket ? options->socket : socket_path,
-			run->error, sizeof(run->error));
+		api = api_start(run->core, run->telemetry,
+			options->socket ? options->socket : socket_path, run->error,
+			sizeof(run->error));
 		if (!api) {
 			fprintf(stderr, "%s\n", run->error);
+			telemetry_free(run->telemetry);
 			core_free(run->core);
 			run->code = EXIT_CODE_STATE;
 			return run->code;
@@ -297,7 +347,9 @@ static enum exit_code run_agent(struct run *run)
 	}
 	run->ended = now_s();
 	exercise_stop(run->exercise);
+	telemetry_stop(run->telemetry);
 	api_stop(api);
+	telemetry_free(run->telemetry);
 	display_free(run->display);
 	core_free(run->core);
 	return run->code;

@@ -24,6 +24,7 @@ static const struct command {
 	{ "detach", "unload one", cmd_detach },
 	{ "mode", "how far a policy is obeyed: shadow, canary:N, enforce", cmd_mode },
 	{ "stats", "counters, drops by cause, own cost", cmd_stats },
+	{ "telemetry", "what the machine does: latencies, pressure, rates", cmd_telemetry },
 	{ "capture", "write a device's reads into a file", cmd_capture },
 	{ "train", "learn a model from a capture", cmd_train },
 	{ "replay", "judge a model on a capture, in time order", cmd_replay },

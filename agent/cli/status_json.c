@@ -34,8 +34,6 @@ json_t *text_json(const char *text)
 	return value;
 }
 
-static json_t *message_json(const ProtobufCMessage *message);
-
 static json_t *enum_json(const ProtobufCEnumDescriptor *type, int value)
 {
 	const ProtobufCEnumValue *known = protobuf_c_enum_descriptor_get_value(type, value);
@@ -85,7 +83,7 @@ static json_t *counters_json(Semantos__V1__Counter *const *counter, size_t n)
 	return object;
 }
 
-static json_t *message_json(const ProtobufCMessage *message)
+json_t *message_json(const ProtobufCMessage *message)
 {
 	const ProtobufCMessageDescriptor *type = message->descriptor;
 	json_t *object = json_object();

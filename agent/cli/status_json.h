@@ -10,6 +10,8 @@
 #include <jansson.h>
 #include "agent/proto/semantos.pb-c.h"
 
+/* Any message of the API but those with bytes. */
+json_t *message_json(const ProtobufCMessage *message);
 json_t *status_json(const Semantos__V1__AgentStatus *status);
 
 /* Text that may hold bytes that are no UTF-8: those become '?'. */

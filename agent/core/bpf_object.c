@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-#include "agent/core/bpf_open.h"
+#include "agent/util/bpf_open.h"
 #include "agent/util/log.h"
 
 #define HISTORY_CPU_MAX_BYTES (32u << 20)

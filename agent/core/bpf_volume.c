@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "agent/core/bpf_open.h"
 #include "agent/core/volume_row.h"
+#include "agent/util/bpf_open.h"
 #include "agent/infer/kernel_net.h"
 #include "kmod/infer/net.h"
 

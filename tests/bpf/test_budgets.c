@@ -119,6 +119,7 @@ static void measure_all(void)
 
 	if (glob("build/policies/*/*.bpf.o", 0, NULL, &found) ||
 		glob("build/bpf/lib/*.bpf.o", GLOB_APPEND, NULL, &found) ||
+		glob("build/bpf/telemetry/*.bpf.o", GLOB_APPEND, NULL, &found) ||
 		glob("build/tests/bpf/mlp_wrap.bpf.o", GLOB_APPEND, NULL, &found))
 		fail_msg("no BPF objects in build/; run make first");
 	for (size_t i = 0; i < found.gl_pathc; i++)

@@ -72,18 +72,22 @@ static uint64_t rss_kib(void)
 	return rss * 4;
 }
 
+static struct telemetry *(*harness_telemetry)(void); /* made in the server's process; NULL = none */
+
 static void serve(int in, int out)
 {
+	struct telemetry *telemetry;
 	struct ended ended = { 0 };
 	uint64_t rss = rss_kib(), begin;
 	struct timespec cpu;
 	char error[256] = "", byte;
-	struct api_server *server = api_start(NULL, socket_path, error, sizeof(error));
+	struct api_server *server = api_start(NULL, NULL, socket_path, error, sizeof(error));
 
 	/* gRPC keeps two descriptors for the life of a process: the second start is the one that counts */
 	api_stop(server);
 	ended.fds_before = count_fds();
-	server = api_start(NULL, socket_path, error, sizeof(error));
+	telemetry = harness_telemetry ? harness_telemetry() : NULL;
+	server = api_start(NULL, telemetry, socket_path, error, sizeof(error));
 	if (!server)
 		fprintf(stderr, "%s\n", error);
 	ended.rss_kib = rss_kib() - rss;

@@ -282,7 +282,7 @@ static void start_error(char error[256])
 	pid = fork();
 	if (pid == 0) {
 		char text[256] = "";
-		struct api_server *server = api_start(NULL, socket_path, text, sizeof(text));
+		struct api_server *server = api_start(NULL, NULL, socket_path, text, sizeof(text));
 
 		api_stop(server);
 		_exit(write(pipe_fd[1], text, sizeof(text)) != sizeof(text));

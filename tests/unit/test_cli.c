@@ -426,6 +426,14 @@ static void models_are_sent_whole(void **state)
 	assert_int_equal(shown.code, EXIT_CODE_REFUSED);
 }
 
+static void telemetry_that_is_not_taken_is_told(void **state)
+{
+	(void)state;
+	RUN(telemetry);
+	assert_int_not_equal(shown.code, EXIT_CODE_OK);
+	assert_says("takes no telemetry");
+}
+
 static void numbers_are_written_for_people(void **state)
 {
 	char buf[32];
@@ -474,7 +482,7 @@ static int server_start(void **state)
 	if (server_pid == 0) {
 		char error[256] = "";
 
-		if (!api_start(NULL, socket_path, error, sizeof(error)) ||
+		if (!api_start(NULL, NULL, socket_path, error, sizeof(error)) ||
 			write(ready[1], "", 1) != 1)
 			_exit(1);
 		for (;;)
@@ -512,6 +520,7 @@ int main(void)
 		cmocka_unit_test(failed_captures_leave_no_file),
 		cmocka_unit_test(interrupted_captures_keep_what_came),
 		cmocka_unit_test(models_are_sent_whole),
+		cmocka_unit_test(telemetry_that_is_not_taken_is_told),
 		cmocka_unit_test(numbers_are_written_for_people),
 		cmocka_unit_test(tables_align_and_cannot_move_the_cursor),
 	};

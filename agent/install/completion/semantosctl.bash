@@ -18,7 +18,7 @@ _semantosctl_folders()
 _semantosctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-	local commands="probe status list attach detach mode stats capture train replay model shutdown
+	local commands="probe status list attach detach mode stats telemetry capture train replay model shutdown
 		apply keep rollback unquarantine history explain audit recover volume"
 	local command="" sub="" nth=0 i words=""
 	COMPREPLY=()
@@ -26,7 +26,7 @@ _semantosctl()
 	# "canary:7" is three words to bash: only its beginning is completed
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--socket|--timeout|--because|--evidence|--expect|--observed|--policy|--dir|--mode|--device|--rows|--duration|--interval|--count|--root|--policy-path|-o|--output|--model|\
+		--socket|--timeout|--because|--evidence|--expect|--observed|--policy|--dir|--mode|--device|--rows|--duration|--interval|--count|--label|--root|--policy-path|-o|--output|--model|\
 		--wipe|--rebuild|--region-kib|--nowait-reject|--hedge-us)
 			((i++)) ;;
 		-*) ;;
@@ -83,6 +83,7 @@ _semantosctl()
 		recover) words+=" --dir --force" ;;
 		attach) words+=" --socket --timeout --mode" ;;
 		stats) words+=" --socket --timeout --watch --interval --count" ;;
+		telemetry) words+=" --socket --timeout --watch --count --history --label" ;;
 		capture) words+=" --socket --timeout --device --rows --duration --output" ;;
 		probe) words+=" --root --policy-path" ;;
 		train) words+=" --output --encoder --labeler --hidden --outputs --predicts --epochs --batch --optimiser --learning-rate

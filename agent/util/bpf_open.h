@@ -2,8 +2,8 @@
 /*
  * bpf_open.h - an object file opened for libbpf.
  */
-#ifndef SEMANTOS_CORE_BPF_OPEN_H
-#define SEMANTOS_CORE_BPF_OPEN_H
+#ifndef SEMANTOS_UTIL_BPF_OPEN_H
+#define SEMANTOS_UTIL_BPF_OPEN_H
 
 #include <bpf/libbpf.h>
 

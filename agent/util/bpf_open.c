@@ -4,7 +4,7 @@
  *
  * Not bpf_object__open_file(): libbpf 1.4 keeps its descriptor for good when libelf has no memory to look at the file.
  */
-#include "agent/core/bpf_open.h"
+#include "agent/util/bpf_open.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -36,7 +36,8 @@ enum {
 	OPT_CONTROL,
 	OPT_NO_TELEMETRY,
 	OPT_NO_SYSCALLS,
-	OPT_TELEMETRY_INTERVAL
+	OPT_TELEMETRY_INTERVAL,
+	OPT_METRICS
 };
 
 static const struct option long_options[] = {
@@ -59,6 +60,7 @@ static const struct option long_options[] = {
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "no-telemetry", no_argument, NULL, OPT_NO_TELEMETRY },
 	{ "no-syscall-rate", no_argument, NULL, OPT_NO_SYSCALLS },
+	{ "metrics", required_argument, NULL, OPT_METRICS },
 	{ "telemetry-interval", required_argument, NULL, OPT_TELEMETRY_INTERVAL },
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "help", no_argument, NULL, 'h' },
@@ -91,6 +93,8 @@ void agent_options_help(FILE *out)
 	      "  --telemetry-interval S  seconds between snapshots of telemetry (default 5)\n"
 	      "  --no-syscall-rate     do not sample system calls\n"
 	      "  --no-telemetry        take none at all\n"
+	      "  --metrics ADDR:PORT   serve them to Prometheus, on a loopback address (default: "
+	      "no)\n"
 	      "  --json                one JSON object on the last line of standard output at the "
 	      "end\n"
 	      "  --quiet, -q           no display\n"
@@ -262,6 +266,9 @@ int agent_options_parse(int argc, char **argv, const char *exe, struct agent_opt
 					"--control is permute, fast, slow, constant or none, not "
 					"'%.40s'.",
 					optarg);
+			break;
+		case OPT_METRICS:
+			options->metrics = optarg;
 			break;
 		case OPT_NO_TELEMETRY:
 			options->no_telemetry = true;

@@ -21,6 +21,7 @@ struct agent_options {
 	const char *exercise; /* folder, NULL = none */
 	uint32_t learn_timeout_s; /* 0 = wait for ever */
 	uint32_t duration_s; /* from the first prediction of a trained model; 0 = until stopped */
+	const char *metrics; /* loopback address to serve them on; NULL = none */
 	uint32_t telemetry_interval_s; /* 0 = the default */
 	bool json, no_api, quiet, no_telemetry, no_syscalls;
 	bool show_help, show_version;

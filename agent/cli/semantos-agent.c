@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <bpf/bpf.h>
+#include "agent/api/metrics.h"
 #include "agent/api/server.h"
 #include "agent/cli/agent_options.h"
 #include "agent/cli/display.h"
@@ -306,6 +307,7 @@ static enum exit_code run_agent(struct run *run)
 {
 	struct agent_options *options = &run->options;
 	char socket_path[PATH_MAX], object[PATH_MAX];
+	struct metrics_server *metrics = NULL;
 	struct api_server *api = NULL;
 	pthread_t conductor;
 	int err;
@@ -319,17 +321,18 @@ static enum exit_code run_agent(struct run *run)
 	snprintf(socket_path, sizeof(socket_path), "%.*s/agent.sock", PATH_MAX - 16,
 		options->core.run_dir ? options->core.run_dir : "/run/semantos");
 	start_telemetry(run, object, sizeof(object));
+	if (options->metrics) {
+		metrics = metrics_start(run->core, run->telemetry, options->metrics, run->error,
+			sizeof(run->error));
+		if (!metrics)
+			goto refused;
+	}
 	if (!options->no_api) {
 		api = api_start(run->core, run->telemetry,
 			options->socket ? options->socket : socket_path, run->error,
 			sizeof(run->error));
-		if (!api) {
-			fprintf(stderr, "%s\n", run->error);
-			telemetry_free(run->telemetry);
-			core_free(run->core);
-			run->code = EXIT_CODE_STATE;
-			return run->code;
-		}
+		if (!api)
+			goto refused;
 	}
 	run->display = options->quiet ? NULL : display_new(stderr);
 	if (run->display)
@@ -348,10 +351,18 @@ static enum exit_code run_agent(struct run *run)
 	run->ended = now_s();
 	exercise_stop(run->exercise);
 	telemetry_stop(run->telemetry);
+	metrics_stop(metrics);
 	api_stop(api);
 	telemetry_free(run->telemetry);
 	display_free(run->display);
 	core_free(run->core);
+	return run->code;
+refused:
+	fprintf(stderr, "%s\n", run->error);
+	metrics_stop(metrics);
+	telemetry_free(run->telemetry);
+	core_free(run->core);
+	run->code = EXIT_CODE_STATE;
 	return run->code;
 }
 

@@ -295,7 +295,6 @@ static void waits_agree_with_schedstat(void **state)
 	all_b2 = arrivals(&wait, &everything);
 	atomic_store(&spin_on, false);
 	pthread_join(other, NULL);
-	sched_setaffinity(0, sizeof(all), &all);
 	print_message("%llu waits of all tasks, %llu of this one (%.1f ms of %.1f ms); p50 %.1f "
 		      "us, p99 %.1f us\n",
 		(unsigned long long)reading.runq.count, (unsigned long long)(n_b - n_a),
@@ -309,6 +308,16 @@ static void waits_agree_with_schedstat(void **state)
 		assert_true(reading.runq.count + (uint64_t)n_cpus >= all_b1 - all_a2);
 		assert_true(reading.runq.count <= all_b2 - all_a1 + (uint64_t)n_cpus);
 	}
+	/* and after the idle task, which is where most wake-ups of a quiet machine come from */
+	read_now();
+	task_waits(&own_a, &n_a);
+	for (int i = 0; i < 200; i++)
+		usleep(500);
+	task_waits(&own_b, &n_b);
+	read_now();
+	assert_true(reading.runq.count >= n_b - n_a);
+	assert_true(reading.runq.sum_ns >= own_b - own_a);
+	sched_setaffinity(0, sizeof(all), &all);
 }
 
 /* ---- softirqs ---- */
@@ -337,24 +346,28 @@ static uint64_t softirqs(void)
 
 static void softirqs_agree_with_proc(void **state)
 {
-	uint64_t a1, a2, b1, b2, ns = 0;
+	uint64_t a1, a2, b1, b2, lost, ns = 0;
 	double begin;
 
 	(void)state;
 	a1 = softirqs();
 	begin = now_s();
 	read_now();
+	lost = reading.missed + reading.loss[TELEMETRY_L_SOFTIRQ_UNBEGUN];
 	a2 = softirqs();
 	usleep(500000);
 	b1 = softirqs();
 	read_now();
 	b2 = softirqs();
+	lost = reading.missed + reading.loss[TELEMETRY_L_SOFTIRQ_UNBEGUN] - lost;
 	for (int i = 0; i < TELEMETRY_SOFTIRQS; i++)
 		ns += reading.softirq_ns[i];
-	print_message("%llu softirqs in the histogram, %llu in /proc/softirqs, %.2f %% of a CPU\n",
-		(unsigned long long)reading.softirq.count, (unsigned long long)(b1 - a2),
-		(double)ns / (now_s() - begin) / 1e7);
-	assert_true(reading.softirq.count + (uint64_t)n_cpus >= b1 - a2);
+	print_message("%llu softirqs in the histogram, %llu lost, %llu in /proc/softirqs, %.2f %% "
+		      "of a CPU\n",
+		(unsigned long long)reading.softirq.count, (unsigned long long)lost,
+		(unsigned long long)(b1 - a2), (double)ns / (now_s() - begin) / 1e7);
+	/* Up to one in fifty that /proc counts does not reach the tracepoints on some kernels; nothing says which. */
+	assert_true(reading.softirq.count + (uint64_t)n_cpus >= (b1 - a2) * 97 / 100);
 	assert_true(reading.softirq.count <= b2 - a1 + (uint64_t)n_cpus);
 	assert_int_equal(ns, reading.softirq.sum_ns);
 	assert_true((double)ns / 1e9 <= (now_s() - begin) * n_cpus);
@@ -505,13 +518,31 @@ static int listen_on(const char *ip, int backlog, struct sockaddr_in *address)
 	return fd;
 }
 
-/* Ping-pong over one connection; the round-trip time the kernel believes in, in us. 0 = failed. */
-static uint32_t talk(const char *ip)
+static int by_size(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static uint32_t rtt_of(int fd)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
+
+	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) ? 0 : info.tcpi_rtt;
+}
+
+#define TALKS 2000
+#define ASKED (TALKS / TELEMETRY_RTT_EVERY)
+
+/* Ping-pong over one connection; the round-trip time the kernel believes in, in us, asked as often as the hook looks, at
+ * the median. 0 = failed. */
+static uint32_t talk(const char *ip)
+{
+	static uint32_t rtt[2 * ASKED];
 	struct sockaddr_in address;
-	int listener = listen_on(ip, 1, &address), one = 1, a, b;
+	int listener = listen_on(ip, 1, &address), one = 1, a, b, n = 0;
 	char byte = 1;
 
 	a = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -520,16 +551,20 @@ static uint32_t talk(const char *ip)
 	b = accept(listener, NULL, NULL);
 	setsockopt(a, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(b, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < TALKS; i++) {
 		if (write(a, &byte, 1) != 1 || read(b, &byte, 1) != 1 || write(b, &byte, 1) != 1 ||
 			read(a, &byte, 1) != 1)
 			return 0;
+		if (i % TELEMETRY_RTT_EVERY == 0 && n < 2 * ASKED) {
+			rtt[n++] = rtt_of(a);
+			rtt[n++] = rtt_of(b);
+		}
 	}
-	getsockopt(a, IPPROTO_TCP, TCP_INFO, &info, &len);
 	close(a);
 	close(b);
 	close(listener);
-	return info.tcpi_rtt;
+	qsort(rtt, (size_t)n, sizeof(rtt[0]), by_size);
+	return rtt[n / 2];
 }
 
 static uint64_t retransmitted(void)
@@ -563,8 +598,8 @@ static void round_trips_agree_with_tcp_info(void **state)
 	print_message("%llu samples, median %.1f us; TCP_INFO %u us\n",
 		(unsigned long long)reading.rtt.count, median, rtt_us);
 	/* each side receives 2,000 segments, and answers: one in 16 is looked at */
-	assert_in_range(reading.rtt.count, 2 * 2000 / TELEMETRY_RTT_EVERY * 8 / 10, 2000);
-	assert_true(median > rtt_us / 3.0 && median < rtt_us * 3.0 + 2);
+	assert_in_range(reading.rtt.count, 2 * ASKED * 8 / 10, TALKS);
+	assert_true(median > rtt_us / 1.5 - 1 && median < rtt_us * 1.5 + 1);
 	/* the same to the machine itself is not counted */
 	assert_true(talk("127.0.0.1") > 0);
 	read_now();

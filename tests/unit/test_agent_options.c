@@ -174,9 +174,26 @@ static void policies_beside_the_program_come_first(void **state)
 	rmdir(dir);
 }
 
+static void telemetry_is_on_by_default(void **state)
+{
+	(void)state;
+	assert_int_equal(parse(""), 0);
+	assert_false(options.no_telemetry || options.no_syscalls);
+	assert_null(options.metrics);
+	assert_int_equal(parse("--no-telemetry --no-syscall-rate --telemetry-interval 7 --metrics "
+			       "127.0.0.1:1"),
+		0);
+	assert_true(options.no_telemetry && options.no_syscalls);
+	assert_int_equal(options.telemetry_interval_s, 7);
+	assert_string_equal(options.metrics, "127.0.0.1:1");
+	refused("--telemetry-interval 0", "1 to 300");
+	refused("--telemetry-interval 301", "300");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(telemetry_is_on_by_default),
 		cmocka_unit_test(nothing_given_is_the_default),
 		cmocka_unit_test(everything_is_taken),
 		cmocka_unit_test(duration_bounds_learning_unless_told),

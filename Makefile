@@ -26,7 +26,8 @@ BPF_CFLAGS := -std=gnu11 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -
 MAINS := agent/cli/semantos-agent.c agent/cli/semantosctl.c agent/cli/semantos-keeper.c
 LIB_SRC := $(filter-out $(MAINS),$(wildcard agent/util/*.c agent/infer/*.c agent/core/*.c agent/safety/*.c \
 	agent/telemetry/*.c agent/api/*.c agent/cli/*.c kmod/infer/*.c))
-GEN_C := $(B)/gen/agent/proto/semantos.pb-c.c
+KNOB_TABLES := $(wildcard agent/util/knobs/*.conf) $(shell ls -v agent/util/knobs/seen-*.tsv 2>/dev/null)
+GEN_C := $(B)/gen/agent/proto/semantos.pb-c.c $(B)/gen/agent/util/knob_rows.c
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(GEN_C:%.c=%.o)
 BINS := $(B)/semantos-agent $(B)/semantosctl
 KEEPER := $(B)/semantos-keeper
@@ -79,9 +80,18 @@ $(B)/gen/agent/proto/%.pb-c.c: agent/proto/%.proto
 	$(call say,PROTO,$<)
 	$(Q)mkdir -p $(@D) && protoc-c --c_out=$(B)/gen $<
 
+# The tables of knobs become C, so that no program reads one when it runs.
+$(B)/mkknobs: agent/util/knobs/mkknobs.c agent/util/knob_read.c agent/util/knob_words.c agent/util/knob_read.h agent/util/knob_desc.h
+	$(call say,CC,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(filter-out -MMD -MP,$(ALL_CFLAGS)) -o $@ $(filter %.c,$^) -linih
+
+$(B)/gen/agent/util/knob_rows.c: $(B)/mkknobs $(KNOB_TABLES)
+	$(call say,KNOBS,$@)
+	$(Q)mkdir -p $(@D) && $< $(KNOB_TABLES) >$@
+
 $(B)/gen/%.o: $(B)/gen/%.c
 	$(call say,CC,$<)
-	$(Q)$(CC) -std=gnu11 -O2 -g -w -I$(B)/gen -c -o $@ $<
+	$(Q)$(CC) -std=gnu11 -O2 -g -w -I. -I$(B)/gen -c -o $@ $<
 
 # BTF stays, DWARF goes: an object is a few KiB.
 $(B)/%.bpf.o: %.bpf.c vmlinux.h $(wildcard bpf/*.h bpf/*/*.h)

@@ -26,6 +26,7 @@ int cmd_unquarantine_any(int argc, char **argv);
 
 /* without one */
 int cmd_probe(int argc, char **argv);
+int cmd_knobs(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_volume(

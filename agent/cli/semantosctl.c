@@ -18,6 +18,7 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "probe", "what this machine can do for each policy; needs no agent", cmd_probe },
+	{ "knobs", "kernel settings of this machine: value, range, risk, why", cmd_knobs },
 	{ "status", "the agent, its policies and devices, beside the baselines", cmd_status },
 	{ "list", "the attached policies, one a line", cmd_list },
 	{ "attach", "load a policy into the running agent", cmd_attach },

@@ -22,6 +22,8 @@ const struct knob_kind_ops knob_kinds[] = {
 		knob_file_command },
 	[KNOB_CGROUP] = { "cgroup:", "/sys/fs/cgroup", false, knob_file_open, knob_file_read,
 		knob_file_write, knob_file_command },
+	[KNOB_DEBUGFS] = { "debugfs:", "/sys/kernel/debug", false, knob_file_open,
+		knob_debugfs_read, knob_debugfs_write, knob_file_command },
 	[KNOB_BLKRA] = { "blkra:", "/dev", false, knob_blkra_open, knob_blkra_read,
 		knob_blkra_write, knob_blkra_command },
 	[KNOB_SCHED] = { "sched:", "", true, knob_sched_open, knob_sched_read, knob_sched_write,
@@ -111,6 +113,34 @@ static int check_number(
 	return 0;
 }
 
+/* As many numbers as the knob has, one blank between: what the kernel writes, so that it can be compared. */
+static int check_numbers(
+	const struct knob_def *def, const char *name, const char *value, struct safety_error *error)
+{
+	const char *p = value;
+	int err = 0;
+
+	for (unsigned int i = 0; i < def->count; i++) {
+		size_t n = strcspn(p, " ");
+		char word[RECORD_VALUE_MAX];
+
+		snprintf(word, sizeof(word), "%.*s", (int)n, p);
+		/* a leading zero would be read as octal, or as the beginning of 0x */
+		if (n == 0 || (n > 1 && word[0] == '0') || (p[n] == ' ') == (i + 1 == def->count)) {
+			safety_say(error,
+				"%.200s takes %u numbers with one blank between, not %.100s", name,
+				def->count, value);
+			return -EINVAL;
+		}
+		if (!def->or_max || strcmp(word, "max") != 0)
+			err = check_number(def, name, word, error);
+		if (err)
+			return err;
+		p += n + 1;
+	}
+	return 0;
+}
+
 static int check_cpus(const char *name, const char *value, struct safety_error *error)
 {
 	if (knob_cpus_canonical(value))
@@ -143,10 +173,16 @@ static int check_range(
 
 int knob_check(const char *name, const char *value, struct safety_error *error)
 {
+	const struct knob_desc *desc = knob_desc_find(name);
 	const struct knob_def *def = knob_find(name);
 	char path[RECORD_NAME_MAX];
 	enum knob_kind kind;
 
+	if (!def && desc) {
+		safety_say(
+			error, "%.200s is not changed by semantos: %.200s", name, desc->read_only);
+		return -ENOENT;
+	}
 	if (!def || !split(name, &kind, path)) {
 		safety_say(error, "%.200s is no knob that semantos changes", name);
 		return -ENOENT;
@@ -159,6 +195,8 @@ int knob_check(const char *name, const char *value, struct safety_error *error)
 		return check_choice(def, name, value, error);
 	if (def->type == KNOB_CPUS)
 		return check_cpus(name, value, error);
+	if (def->type == KNOB_INTS)
+		return check_numbers(def, name, value, error);
 	if (def->type == KNOB_ACTION)
 		return check_range(def, name, value, error);
 	if (def->type == KNOB_INT_OR_MAX && strcmp(value, "max") == 0)

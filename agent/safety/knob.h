@@ -17,28 +17,16 @@
 #include <sys/types.h>
 #include "agent/safety/journal.h"
 #include "agent/safety/record.h"
+#include "agent/util/knob_desc.h"
 
-enum knob_kind { KNOB_SYSCTL, KNOB_SYSFS, KNOB_CGROUP, KNOB_BLKRA, KNOB_SCHED, KNOB_MADVISE };
-
-enum knob_type {
-	KNOB_INT, /* a decimal number in [min, max], a multiple of step */
-	KNOB_INT_OR_MAX, /* the same, or the word max */
-	KNOB_CHOICE, /* one of the words the kernel lists, the one in force in [brackets] */
-	KNOB_CPUS, /* a list of CPUs as the kernel writes it: 0-3,8 */
-	KNOB_ACTION, /* done once on a range of addresses, START-END in hex: no value, nothing to read, no way back */
-};
-
-struct knob_def {
-	const char *pattern; /* glob over the whole name */
-	enum knob_type type;
-	int64_t min, max; /* KNOB_ACTION: bytes of the range */
-	int64_t step; /* 0 = any */
-	int64_t round; /* the kernel may answer with a number at most so far from the one written */
-	const char *choices; /* KNOB_CHOICE: words allowed, between spaces */
-	const char *
-		partner; /* last part of the name of the knob that a write here sets to 0, and back */
-	bool resets; /* not to 0 but to what the kernel likes, and a write to the partner leaves this one alone */
-	bool waits; /* the kernel lets the disk's requests end before it writes, and for ever if they do not */
+enum knob_kind {
+	KNOB_SYSCTL,
+	KNOB_SYSFS,
+	KNOB_CGROUP,
+	KNOB_DEBUGFS,
+	KNOB_BLKRA,
+	KNOB_SCHED,
+	KNOB_MADVISE
 };
 
 struct knob {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * knob_file.c - the knobs that are files: sysctl, sysfs, cgroup.
+ * knob_file.c - the knobs that are files: sysctl, sysfs, cgroup, debugfs.
  *
  * Must never follow a path out of its folder. Any thread.
  */
@@ -88,14 +88,16 @@ int knob_file_read(const struct knob *knob, char value[RECORD_VALUE_MAX])
 	ssize_t n;
 
 	do {
-		n = pread(knob->fd, text, READ_MAX, 0);
+		/* a file of debugfs was opened for this one read, and knows no other place than its beginning */
+		n = knob->kind == KNOB_DEBUGFS ? read(knob->fd, text, READ_MAX)
+					       : pread(knob->fd, text, READ_MAX, 0);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
 	squeeze(text);
-	if (knob->def->type == KNOB_CHOICE && (begin = strchr(text, '['))) {
-		end = strchr(++begin, ']');
+	if (knob->def->type == KNOB_CHOICE && (begin = strpbrk(text, "[("))) {
+		end = strpbrk(++begin, "])");
 		if (end)
 			*end = '\0';
 	} else {
@@ -122,7 +124,8 @@ int knob_file_write(const struct knob *knob, const char *value)
 		snprintf(line, sizeof(line), "%s\n", value);
 	len = strlen(line);
 	do {
-		n = pwrite(knob->fd, line, len, 0);
+		n = knob->kind == KNOB_DEBUGFS ? write(knob->fd, line, len)
+					       : pwrite(knob->fd, line, len, 0);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;

@@ -39,6 +39,11 @@ int knob_file_write(const struct knob *knob, const char *value);
 void knob_file_command(
 	const char *base, const char *path, const char *value, char *out, size_t size);
 
+/* ---- knob_debugfs.c: opened and named as any file ---- */
+
+int knob_debugfs_read(const struct knob *knob, char value[RECORD_VALUE_MAX]);
+int knob_debugfs_write(const struct knob *knob, const char *value);
+
 /* ---- knob_blkra.c ---- */
 
 int knob_blkra_open(struct knob *knob, const char *root, const char *path, bool write,

@@ -2,8 +2,8 @@
 /*
  * own.c - what would hold the agent or its keeper is refused: a frozen keeper undoes nothing, its own freezing least of all.
  *
- * A group of theirs, or one above it, is neither frozen nor bounded in memory (whose bound lets a task wait for seconds), and
- * their own processes are left as they are. Other groups and processes are the operator's. One thread at a time.
+ * A group of theirs, or one above it, is neither frozen nor bounded in memory, CPU time or tasks (a bound lets a task wait for
+ * seconds, or end), and their own processes are left as they are. Other groups and processes are the operator's. One thread at a time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -45,8 +45,20 @@ static bool is_above(const char *group, size_t len, const char *own)
 
 static bool may_hold(const char *file, const char *value)
 {
-	return (strcmp(file, "cgroup.freeze") == 0 && !knob_same(value, "0")) ||
-	       (strcmp(file, "memory.high") == 0 && strcmp(value, "max") != 0);
+	static const char *const stops[] = { "cgroup.freeze", "cpu.idle", NULL };
+	static const char *const bounds[] = { "memory.high", "memory.max", "memory.swap.high",
+		"cpu.max", "pids.max", NULL };
+
+	for (size_t i = 0; stops[i]; i++) {
+		if (strcmp(file, stops[i]) == 0)
+			return !knob_same(value, "0");
+	}
+	for (size_t i = 0; bounds[i]; i++) {
+		/* "max", and "max 100000" of cpu.max */
+		if (strcmp(file, bounds[i]) == 0)
+			return strncmp(value, "max", 3) != 0;
+	}
+	return false;
 }
 
 int safety_check_own(

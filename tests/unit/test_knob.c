@@ -91,6 +91,14 @@ static void test_check(void **state)
 		{ "blkra:vda", "256", 0 },
 		{ "blkra:", "256", -ENOENT },
 		{ "vm.swappiness", "1", -ENOENT },
+		/* described, and never written */
+		{ "sysctl:vm.overcommit_memory", "1", -ENOENT },
+		{ "cgroup:a/io.max", "8:0 rbps=1", -ENOENT },
+		{ "sysctl:net.ipv4.tcp_rmem", "4096 131072 6291456", 0 },
+		{ "sysctl:net.ipv4.tcp_rmem", "4096 131072", -EINVAL },
+		{ "cgroup:a/cpu.max", "max 100000", 0 },
+		{ "debugfs:sched/migration_cost_ns", "1000", 0 },
+		{ "debugfs:sched/features", "1", -ENOENT },
 	};
 	char longer[200];
 
@@ -231,6 +239,38 @@ static void test_mounts(void **state)
 	assert_true(file_is(root, "proc/sys/vm/swappiness", "61"));
 }
 
+/* Each read and write of debugfs is one through a descriptor of its own. */
+static void test_debugfs(void **state)
+{
+	char value[RECORD_VALUE_MAX], text[300];
+	struct knob knob, lost;
+
+	(void)state;
+	file_put(root, "sys/kernel/debug/sched/migration_cost_ns", "500000\n");
+	file_put(root, "sys/kernel/debug/sched/preempt", "none voluntary (full) lazy\n");
+	assert_int_equal(knob_open(&knob, root, "debugfs:sched/migration_cost_ns", true, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(knob_read(&knob, value), 0);
+		assert_string_equal(value, "500000");
+	}
+	assert_int_equal(knob_write(&knob, "20000"), 0);
+	assert_int_equal(knob_write(&knob, "1000"), 0);
+	assert_int_equal(knob_read(&knob, value), 0);
+	assert_string_equal(value, "1000");
+	assert_true(file_is(root, "sys/kernel/debug/sched/migration_cost_ns", "1000"));
+	lost = knob;
+	lost.fd = -1;
+	assert_int_equal(knob_read(&lost, value), -ENOENT);
+	assert_int_equal(knob_write(&lost, "1"), -ENOENT);
+	knob_close(&knob);
+	assert_int_equal(knob_open(&knob, root, "debugfs:sched/preempt", false, NULL), 0);
+	assert_int_equal(knob_read(&knob, value), 0);
+	assert_string_equal(value, "full");
+	knob_close(&knob);
+	knob_command("debugfs:sched/preempt", "full", text, sizeof(text));
+	assert_string_equal(text, "echo full > /sys/kernel/debug/sched/preempt");
+}
+
 static void test_words(void **state)
 {
 	char text[300], partner[RECORD_NAME_MAX], a[RECORD_NAME_MAX], b[RECORD_NAME_MAX];
@@ -325,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_check),
 		T(test_read_write),
 		T(test_no_way_out),
+		T(test_debugfs),
 		T(test_mounts),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_only_writer),

@@ -45,6 +45,10 @@ static void groups(void)
 		file_put(f.root, file, "max\n");
 		snprintf(file, sizeof(file), "sys/fs/cgroup/%s/cpu.weight", group[i]);
 		file_put(f.root, file, "100\n");
+		snprintf(file, sizeof(file), "sys/fs/cgroup/%s/cpu.max", group[i]);
+		file_put(f.root, file, "max 100000\n");
+		snprintf(file, sizeof(file), "sys/fs/cgroup/%s/pids.max", group[i]);
+		file_put(f.root, file, "max\n");
 	}
 }
 
@@ -59,6 +63,10 @@ static void our_group_is_not_held(void **state)
 		{ "cgroup:system.slice/cgroup.freeze", "1", -EPERM },
 		{ "cgroup:system.slice/memory.high", "104857600", -EPERM },
 		{ "cgroup:system.slice/agent.service/memory.high", "104857600", -EPERM },
+		{ "cgroup:system.slice/cpu.max", "50000 100000", -EPERM },
+		{ "cgroup:system.slice/pids.max", "500", -EPERM },
+		{ "cgroup:batch.slice/cpu.max", "50000 100000", 0 },
+		{ "cgroup:system.slice/cpu.max", "max 50000", 0 },
 		/* to let go is no harm, nor is a share of the CPU */
 		{ "cgroup:system.slice/cgroup.freeze", "0", -EALREADY },
 		{ "cgroup:system.slice/memory.high", "max", -EALREADY },

@@ -15,6 +15,9 @@ $(filter-out $(VM_STATIC),$(VM_PROGS)): $(B)/%: $(B)/%.o $(B)/libsemantos.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Like the keeper, it needs no more than libc and zlib.
+$(B)/tests/vm/knobwrite: LIBS := -lz
+
 # The tests of the kernel modules: none may be missing, and none skipped on 6.12.
 VMTEST := 70-kmod 71-kmod-policy 75-replica 76-replica-nowait 77-replica-crash 78-volume 79-replica-chaos 80-replica-hedge \
 	81-replica-discard 82-replica-nomem 83-replica-uring 84-replica-replay 85-replica-policy 88-replica-edges 89-replica-polled 89-replica-stuck

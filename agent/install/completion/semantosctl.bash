@@ -15,10 +15,15 @@ _semantosctl_folders()
 	done
 }
 
+_semantosctl_knobs()
+{
+	semantosctl knobs 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
 _semantosctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-	local commands="probe status list attach detach mode stats telemetry capture train replay model shutdown
+	local commands="probe knobs status list attach detach mode stats telemetry capture train replay model shutdown
 		apply keep rollback unquarantine history explain audit recover volume"
 	local command="" sub="" nth=0 i words=""
 	COMPREPLY=()
@@ -26,7 +31,7 @@ _semantosctl()
 	# "canary:7" is three words to bash: only its beginning is completed
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--socket|--timeout|--because|--evidence|--expect|--observed|--policy|--dir|--mode|--device|--rows|--duration|--interval|--count|--label|--root|--policy-path|-o|--output|--model|\
+		--socket|--timeout|--because|--evidence|--expect|--observed|--policy|--dir|--mode|--device|--rows|--duration|--interval|--count|--label|--root|--subsystem|--policy-path|-o|--output|--model|\
 		--wipe|--rebuild|--region-kib|--nowait-reject|--hedge-us)
 			((i++)) ;;
 		-*) ;;
@@ -54,6 +59,8 @@ _semantosctl()
 		mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"); return ;;
 	--device)
 		mapfile -t COMPREPLY < <(compgen -W "$(ls /sys/block 2>/dev/null)" -- "$cur"); return ;;
+	--subsystem)
+		mapfile -t COMPREPLY < <(compgen -W "memory reclaim ksm zswap block cgroup scheduler process ipc files network interface tcp" -- "$cur"); return ;;
 	--from)
 		mapfile -t COMPREPLY < <(compgen -W "linnos-csv keras safetensors" -- "$cur"); return ;;
 	--encoder)
@@ -86,6 +93,7 @@ _semantosctl()
 		telemetry) words+=" --socket --timeout --watch --count --history --label" ;;
 		capture) words+=" --socket --timeout --device --rows --duration --output" ;;
 		probe) words+=" --root --policy-path" ;;
+		knobs) words+=" --root --subsystem" ;;
 		train) words+=" --output --encoder --labeler --hidden --outputs --predicts --epochs --batch --optimiser --learning-rate
 			--slow-weight --seed --margin --name --device" ;;
 		replay) words+=" --model --margin --device" ;;
@@ -102,6 +110,11 @@ _semantosctl()
 		attach,,0|unquarantine,,0) words=$(_semantosctl_folders) ;;
 		status,,0|stats,,0|detach,,0|mode,,0|capture,,0|model,use,0) words=$(_semantosctl_policies) ;;
 		mode,,1) words="shadow canary: enforce" ;;
+		knobs,,0)
+			# a name with a colon is several words to bash: what stands before the last one is not repeated
+			mapfile -t COMPREPLY < <(compgen -W "$(_semantosctl_knobs)" -- "$cur")
+			declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
+			return ;;
 		model,,0) words="use show import" ;;
 		volume,,0) words="create start status resync remove" ;;
 		volume,*) mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/dev/}"); return ;;

@@ -15,7 +15,7 @@ here=tests/vm
 cache=${SEMANTOS_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/semantos}
 apt=$cache/kernels/apt/apt.conf
 dir=$cache/debug
-wanted="KASAN PROVE_LOCKING DEBUG_KMEMLEAK DEBUG_OBJECTS DEBUG_INFO_BTF_MODULES VIRTIO_BLK IO_URING BLK_DEV_DM DM_LOG_WRITES"
+wanted="BLK_DEV_NULL_BLK KASAN PROVE_LOCKING DEBUG_KMEMLEAK DEBUG_OBJECTS DEBUG_INFO_BTF_MODULES VIRTIO_BLK IO_URING BLK_DEV_DM DM_LOG_WRITES"
 
 note() { printf 'debug_kernel: %s\n' "$*" >&2; }
 die() { note "$*"; exit 1; }

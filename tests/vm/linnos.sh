@@ -51,7 +51,11 @@ test_disks() { # words for the module; a test before this one may have left its 
 	modprobe semantos_testdev "$@" || fail "the test disks do not load"
 }
 
-modules_gone() { rmmod dm-semantos-replica semantos 2>/dev/null; }
+modules_gone() { # one by one: busybox ends at the first that it cannot remove
+	rmmod dm-semantos-replica 2>/dev/null
+	rmmod semantos 2>/dev/null
+	[ ! -e $state ]
+}
 modules_leave() {
 	until_true 5 modules_gone || fail "the modules do not leave" # BPF lets go of one a moment after the last program
 	until_true 5 gone || fail "the test disks do not leave"

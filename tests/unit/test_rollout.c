@@ -281,7 +281,7 @@ static void a_silent_metric_is_a_breach(void **state)
 static void it_is_watched_to_the_end(void **state)
 {
 	struct rollout_plan plan = units;
-	struct rollout rollout;
+	struct rollout rollout, kept;
 	struct machine machine;
 
 	(void)state;
@@ -291,6 +291,10 @@ static void it_is_watched_to_the_end(void **state)
 		carry_out(&rollout, &machine, &now);
 	rollout.phase = ROLLOUT_ANSWER;
 	rollout.treated = plan.units;
+	/* no unit is under the old value any more: only the treated ones have something to say */
+	kept = rollout;
+	rollout_measured(&kept, 50, NAN);
+	assert_true(kept.kept);
 	rollout_measured(&rollout, NAN, NAN);
 	assert_false(rollout.kept);
 	assert_true(rollout.unsafe);

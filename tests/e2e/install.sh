@@ -24,15 +24,25 @@ done
 unit=$root/lib/systemd/system/semantos-agent.service
 grep -q '^ExecStart=/opt/semantos/sbin/semantos-agent ' "$unit" || fail "the unit does not start the installed agent"
 grep -q '^ExecStopPost=+/opt/semantos/bin/semantosctl recover$' "$unit" || fail "nothing is undone after the unit stops"
-# What agent/safety changes must be writable for the agent and its keeper: one row of the table each, by its folder.
+# What agent/safety changes must be writable for the agent and its keeper: one row of the tables each, by its folder. What
+# the unit's comment leaves to a drop-in must not be.
 writable=$(sed -n 's/^ReadWritePaths=//p' "$unit" | tr '\n' ' ')
-sed -nE 's/^\t\{ "((sysctl|sysfs|cgroup|blkra):[^"]*)".*/\1/p' agent/safety/knob_table.c >"$dir/knobs"
+sed -n 's/^name = //p' agent/util/knobs/*.conf >"$dir/knobs"
 [[ -s $dir/knobs ]] || fail "no row of the table of knobs was found"
 while read -r knob; do
 	case $knob in
 	sysctl:vm.*) path=/proc/sys/vm ;;
+	sysctl:net.*) path=/proc/sys/net ;;
+	sysctl:kernel.* | sysctl:fs.* | debugfs:*)
+		grep -q "^# (ReadWritePaths=/proc/sys/kernel/NAME)" "$unit" || fail "the unit does not say how $knob is allowed"
+		! grep -qE '^ReadWritePaths=(.* )?-?(/proc/sys/(kernel|fs)|/sys/kernel/debug|/sys|/proc/sys)( |$)' "$unit" ||
+			fail "the unit makes more writable than it says: $knob"
+		continue
+		;;
+	sched:* | madvise:* | sysfs:class/net/*) continue ;; # by capabilities that the unit does not give
 	sysfs:block/*) path=/sys/devices ;;
-	sysfs:kernel/mm/transparent_hugepage/*) path=-/sys/kernel/mm/transparent_hugepage ;;
+	sysfs:kernel/mm/*) path=-/sys/kernel/mm ;;
+	sysfs:module/zswap/*) path=-/sys/module/zswap/parameters ;;
 	cgroup:*) path=/sys/fs/cgroup ;;
 	blkra:*)
 		grep -q '^DeviceAllow=block-\* r$' "$unit" || fail "the unit keeps the agent from the nodes of $knob"

@@ -17,6 +17,9 @@ ring() { # words of uringread
 	grep -q "^ok=$n again=0 other=0 " /tmp/said || fail "$*: not all were answered well"
 }
 
+# a test before this one may have left its own
+dmsetup remove_all
+if [ -e /sys/module/null_blk ]; then rmmod null_blk || fail "another test's null_blk does not leave"; fi
 modprobe null_blk nr_devices=2 gb=1 memory_backed=1 submit_queues=1 poll_queues=1 || exit 1
 modprobe dm-semantos-replica || fail "the module does not load"
 [ "$(cat /sys/block/nullb0/queue/io_poll)" = 1 ] || fail "the disks cannot be polled, so nothing is shown"

@@ -9,7 +9,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/magic.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,47 +23,6 @@
 #define HISTORY_CPU_MAX_BYTES (32u << 20)
 #define MODULE_BTF "/sys/kernel/btf/semantos" /* BPF finds the module by it */
 #define INFLIGHT_CHUNK 1024 /* entries fetched in one call */
-
-/* The last complaint of libbpf on this thread; it names the program, map or relocation at fault. */
-static _Thread_local char complaint[256];
-
-static int on_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
-{
-	char line[256];
-
-	if (level > LIBBPF_WARN)
-		return 0;
-	vsnprintf(line, sizeof(line), fmt, args);
-	line[strcspn(line, "\n")] = 0;
-	/* The first one is the cause, what follows are its consequences. */
-	if (!complaint[0])
-		memcpy(complaint, line, sizeof(complaint));
-	log_debug("%s", line);
-	return 0;
-}
-
-static void complaints_catch(void)
-{
-	complaint[0] = 0;
-	libbpf_set_print(on_libbpf);
-}
-
-/* libbpf has error numbers of its own above errno's: what they say, and one errno for the caller to tell them by. */
-static const char *reason(int *err)
-{
-	static _Thread_local char text[128];
-
-	if (-*err < __LIBBPF_ERRNO__START) {
-		const char *why = strerror(-*err);
-
-		if (*err == -EACCES) /* to root it means: the verifier says no */
-			*err = -ENOEXEC;
-		return why;
-	}
-	libbpf_strerror(*err, text, sizeof(text));
-	*err = -ENOEXEC;
-	return text;
-}
 
 static size_t mapped_bytes(uint32_t value_size, uint32_t entries)
 {
@@ -166,7 +124,7 @@ int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *b
 	int err;
 
 	memset(lease, 0, sizeof(*lease));
-	complaints_catch();
+	bpf_complaints_catch();
 	snprintf(lease->path, sizeof(lease->path), "%s/lease.bpf.o", directory);
 	lease->knows_module = access(MODULE_BTF, F_OK) == 0;
 	lease->object = bpf_open(path);
@@ -179,8 +137,8 @@ int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *b
 				"build by --policy-path.",
 				path);
 		else
-			snprintf(error, error_len, "%s cannot be loaded: %s%s%s.", path,
-				reason(&err), complaint[0] ? ": " : "", complaint);
+			snprintf(error, error_len, "%s cannot be loaded: %s%s.", path,
+				bpf_reason(&err), bpf_complaint());
 		goto out_close;
 	}
 	lease->row = map_table(lease->object, "lease", sizeof(struct semantos_lease), 1, PROT_READ,
@@ -229,7 +187,7 @@ struct bpf_object *bpf_lease_again(const struct bpf_lease *lease, char *error, s
 	struct bpf_map *map;
 	int err;
 
-	complaints_catch();
+	bpf_complaints_catch();
 	again = bpf_open(lease->path);
 	map = again ? bpf_object__find_map_by_name(again, "lease") : NULL;
 	err = !again ? -errno : map ? bpf_map__reuse_fd(map, lease->map_fd) : -EPROTO;
@@ -238,8 +196,8 @@ struct bpf_object *bpf_lease_again(const struct bpf_lease *lease, char *error, s
 	if (!err && bpf_object__find_program_by_name(again, "lease_renew"))
 		return again;
 	err = err ? err : -EPROTO;
-	snprintf(error, error_len, "%.200s cannot be loaded: %s%s%s.", lease->path, reason(&err),
-		complaint[0] ? ": " : "", complaint);
+	snprintf(error, error_len, "%.200s cannot be loaded: %s%s.", lease->path, bpf_reason(&err),
+		bpf_complaint());
 	bpf_object__close(again);
 	return NULL;
 }
@@ -405,12 +363,12 @@ int bpf_policy_open(struct bpf_policy *policy, const char *path, const char *nam
 	int err;
 
 	memset(policy, 0, sizeof(*policy));
-	complaints_catch();
+	bpf_complaints_catch();
 	policy->object = bpf_open(path);
 	if (!policy->object) {
 		err = -errno;
 		snprintf(error, error_len, "The BPF object %s cannot be opened: %s.", path,
-			reason(&err));
+			bpf_reason(&err));
 		return err;
 	}
 	version = object_wire_version(policy->object);
@@ -449,8 +407,8 @@ int bpf_policy_open(struct bpf_policy *policy, const char *path, const char *nam
 	if (!err && !program)
 		err = -EPROTO;
 	if (err) {
-		snprintf(error, error_len, "The kernel does not take the BPF object %s: %s%s%s.",
-			path, reason(&err), complaint[0] ? ": " : "", complaint);
+		snprintf(error, error_len, "The kernel does not take the BPF object %s: %s%s.",
+			path, bpf_reason(&err), bpf_complaint());
 		goto out_close;
 	}
 	policy->control_fd = bpf_program__fd(program);
@@ -481,7 +439,7 @@ int bpf_policy_attach(struct bpf_policy *policy, char *error, size_t error_len)
 {
 	struct bpf_program *program;
 
-	complaints_catch();
+	bpf_complaints_catch();
 	bpf_object__for_each_program(program, policy->object)
 	{
 		struct bpf_link *link;
@@ -492,9 +450,8 @@ int bpf_policy_attach(struct bpf_policy *policy, char *error, size_t error_len)
 		if (!link) {
 			int err = errno ? -errno : -E2BIG;
 
-			snprintf(error, error_len, "The hook %s cannot be attached: %s%s%s.",
-				bpf_program__name(program), strerror(-err),
-				complaint[0] ? ": " : "", complaint);
+			snprintf(error, error_len, "The hook %s cannot be attached: %s%s.",
+				bpf_program__name(program), strerror(-err), bpf_complaint());
 			bpf_policy_detach(policy);
 			return err;
 		}

@@ -9,7 +9,6 @@
 #include <bpf/btf.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,23 +67,6 @@ struct kernel {
 		struct telemetry_disk last;
 	} disk[TELEMETRY_MAX_DISKS];
 };
-
-/* libbpf's first complaint on this thread: it names what is wrong. */
-static _Thread_local char complaint[256];
-
-static int on_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
-{
-	char line[sizeof(complaint)];
-
-	if (level > LIBBPF_WARN)
-		return 0;
-	vsnprintf(line, sizeof(line), fmt, args);
-	line[strcspn(line, "\n")] = 0;
-	if (!complaint[0])
-		memcpy(complaint, line, sizeof(complaint));
-	log_debug("%s", line);
-	return 0;
-}
 
 static void name_missing(struct kernel *kernel, enum hook hook)
 {
@@ -200,8 +182,7 @@ struct kernel *kernel_open(const char *path, uint32_t n_disks, char *error, size
 
 	if (!kernel)
 		goto fail;
-	complaint[0] = 0;
-	libbpf_set_print(on_libbpf);
+	bpf_complaints_catch();
 	kernel->n_cpus = libbpf_num_possible_cpus();
 	kernel->n_disks = n_disks < 1			  ? 1
 			  : n_disks > TELEMETRY_MAX_DISKS ? TELEMETRY_MAX_DISKS
@@ -232,9 +213,8 @@ struct kernel *kernel_open(const char *path, uint32_t n_disks, char *error, size
 	attach(kernel);
 	return kernel;
 fail:
-	snprintf(error, error_len, "%s cannot be loaded: %s%s%s.", path,
-		-err < 4000 ? strerror(-err) : "libbpf refuses it", complaint[0] ? ": " : "",
-		complaint);
+	snprintf(error, error_len, "%s cannot be loaded: %s%s.", path, bpf_reason(&err),
+		bpf_complaint());
 refuse:
 	kernel_close(kernel);
 	return NULL;

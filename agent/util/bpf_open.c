@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * bpf_open.c - reads an object file and hands libbpf its bytes.
+ * bpf_open.c - reads an object file and hands libbpf its bytes; keeps its first complaint.
  *
  * Not bpf_object__open_file(): libbpf 1.4 keeps its descriptor for good when libelf has no memory to look at the file.
  */
@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "agent/util/log.h"
 
 #define OBJECT_MAX_BYTES (64 << 20) /* a hundred times what the largest has */
 
@@ -71,4 +72,50 @@ struct bpf_object *bpf_open(const char *path)
 	free(bytes);
 	errno = err;
 	return object;
+}
+
+static _Thread_local char complaint[256];
+
+static int on_libbpf(enum libbpf_print_level level, const char *fmt, va_list args)
+{
+	char line[sizeof(complaint)];
+	int used;
+
+	if (level > LIBBPF_WARN)
+		return 0;
+	used = snprintf(line, sizeof(line), ": ");
+	vsnprintf(line + used, sizeof(line) - (size_t)used, fmt, args);
+	line[strcspn(line, "\n")] = 0;
+	/* The first one is the cause, what follows are its consequences. */
+	if (!complaint[0])
+		memcpy(complaint, line, sizeof(complaint));
+	log_debug("%s", line + used);
+	return 0;
+}
+
+void bpf_complaints_catch(void)
+{
+	complaint[0] = 0;
+	libbpf_set_print(on_libbpf);
+}
+
+const char *bpf_complaint(void)
+{
+	return complaint;
+}
+
+const char *bpf_reason(int *err)
+{
+	static _Thread_local char text[128];
+
+	if (-*err < __LIBBPF_ERRNO__START) {
+		const char *why = strerror(-*err);
+
+		if (*err == -EACCES) /* to root it means: the verifier says no */
+			*err = -ENOEXEC;
+		return why;
+	}
+	libbpf_strerror(*err, text, sizeof(text));
+	*err = -ENOEXEC;
+	return text;
 }

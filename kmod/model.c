@@ -49,6 +49,10 @@ static DEFINE_MUTEX(models_lock);
 static struct model_scratch __percpu *scratch;
 static infer_path_fn *vector_path; /* NULL: this CPU has none */
 static const char *vector_name = "scalar";
+static bool vector = true;
+module_param(vector, bool, 0444);
+MODULE_PARM_DESC(
+	vector, "run models with the CPU's vector registers, where it has any that are known");
 static atomic64_t ran_plain; /* inferences that found no FPU to use */
 
 /* ---- running ---- */
@@ -324,7 +328,8 @@ int model_init(void)
 	scratch = __alloc_percpu(sizeof(*scratch), 64);
 	if (!scratch)
 		return -ENOMEM;
-	choose_path();
+	if (vector)
+		choose_path();
 	err = misc_register(&device);
 	if (err)
 		free_percpu(scratch);

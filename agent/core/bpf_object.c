@@ -21,7 +21,6 @@
 #include "agent/util/log.h"
 
 #define HISTORY_CPU_MAX_BYTES (32u << 20)
-#define MODULE_BTF "/sys/kernel/btf/semantos" /* BPF finds the module by it */
 #define INFLIGHT_CHUNK 1024 /* entries fetched in one call */
 
 static size_t mapped_bytes(uint32_t value_size, uint32_t entries)
@@ -116,6 +115,23 @@ void bpf_remove_pins(const char *bpffs_dir)
 	remove_dir(bpffs_dir, 2);
 }
 
+static int run_program(int fd, void *context, size_t bytes)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context, .ctx_size_in = (__u32)bytes);
+
+	if (bpf_prog_test_run_opts(fd, &options))
+		return -errno;
+	return (int)options.retval;
+}
+
+/* Was semantos.ko there when this program of the lease was loaded? Then it cannot leave any more. */
+static bool told(int program_fd)
+{
+	uint32_t command[2] = { 2, 0 };
+
+	return run_program(program_fd, command, sizeof(command)) == 0 && command[1];
+}
+
 int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *bpffs_dir,
 	char *error, size_t error_len)
 {
@@ -126,7 +142,6 @@ int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *b
 	memset(lease, 0, sizeof(*lease));
 	bpf_complaints_catch();
 	snprintf(lease->path, sizeof(lease->path), "%s/lease.bpf.o", directory);
-	lease->knows_module = access(MODULE_BTF, F_OK) == 0;
 	lease->object = bpf_open(path);
 	if (!lease->object || bpf_object__load(lease->object)) {
 		err = -errno;
@@ -155,6 +170,7 @@ int bpf_lease_open(struct bpf_lease *lease, const char *directory, const char *b
 	}
 	lease->map_fd = bpf_map__fd(bpf_object__find_map_by_name(lease->object, "lease"));
 	lease->program_fd = bpf_program__fd(program);
+	lease->knows_module = told(lease->program_fd);
 	if (bpf_map_freeze(lease->map_fd)) {
 		err = -errno;
 		snprintf(error, error_len, "The lease cannot be closed to writers: %s.",
@@ -184,6 +200,7 @@ out_close:
 struct bpf_object *bpf_lease_again(const struct bpf_lease *lease, char *error, size_t error_len)
 {
 	struct bpf_object *again;
+	struct bpf_program *program;
 	struct bpf_map *map;
 	int err;
 
@@ -193,11 +210,16 @@ struct bpf_object *bpf_lease_again(const struct bpf_lease *lease, char *error, s
 	err = !again ? -errno : map ? bpf_map__reuse_fd(map, lease->map_fd) : -EPROTO;
 	if (!err)
 		err = bpf_object__load(again);
-	if (!err && bpf_object__find_program_by_name(again, "lease_renew"))
+	program = err ? NULL : bpf_object__find_program_by_name(again, "lease_renew");
+	if (!err && !program)
+		err = -EPROTO;
+	if (!err && told(bpf_program__fd(program)))
 		return again;
-	err = err ? err : -EPROTO;
-	snprintf(error, error_len, "%.200s cannot be loaded: %s%s.", lease->path, bpf_reason(&err),
-		bpf_complaint());
+	if (err)
+		snprintf(error, error_len, "%.200s cannot be loaded: %s%s.", lease->path,
+			bpf_reason(&err), bpf_complaint());
+	else
+		snprintf(error, error_len, "it left while %.200s was being loaded.", lease->path);
 	bpf_object__close(again);
 	return NULL;
 }
@@ -207,15 +229,6 @@ void bpf_lease_use(struct bpf_lease *lease, struct bpf_object *again)
 	lease->again = again;
 	lease->knows_module = true;
 	lease->program_fd = bpf_program__fd(bpf_object__find_program_by_name(again, "lease_renew"));
-}
-
-static int run_program(int fd, void *context, size_t bytes)
-{
-	LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context, .ctx_size_in = (__u32)bytes);
-
-	if (bpf_prog_test_run_opts(fd, &options))
-		return -errno;
-	return (int)options.retval;
 }
 
 int bpf_lease_renew(struct bpf_lease *lease)

@@ -133,21 +133,27 @@ out_close:
 	return err;
 }
 
-int bpf_volume_attach(struct bpf_volume *volume, char *error, size_t error_len)
+int bpf_volume_vacant(char *error, size_t error_len)
 {
 	char holder[32];
+
+	bpf_volume_holder(holder, sizeof(holder));
+	if (!holder[0] || strcmp(holder, "none") == 0)
+		return 0;
+	snprintf(error, error_len,
+		"'%s' decides for all volumes, and one policy does; detach that one first", holder);
+	return -EBUSY;
+}
+
+int bpf_volume_attach(struct bpf_volume *volume, char *error, size_t error_len)
+{
 	int err;
 
 	volume->link = bpf_map__attach_struct_ops(volume->ops);
 	if (volume->link)
 		return 0;
 	err = -errno;
-	bpf_volume_holder(holder, sizeof(holder));
-	if (err == -EBUSY)
-		snprintf(error, error_len,
-			"'%s' decides for all volumes, and one policy does; detach that one first",
-			holder);
-	else
+	if (err != -EBUSY || !bpf_volume_vacant(error, error_len))
 		snprintf(error, error_len, "semantos.ko does not take it: %s", strerror(-err));
 	return err;
 }

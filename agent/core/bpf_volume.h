@@ -40,6 +40,12 @@ void bpf_volume_holder(char *name, size_t len);
 int bpf_volume_open(struct bpf_volume *volume, const char *path, const char *decide,
 	const struct bpf_policy *policy, char *error, size_t error_len);
 
+/*
+ * May a policy be attached? 0, or -EBUSY with a sentence that names the one that is. To be asked before models are handed
+ * over: the module keeps them by number, and that policy's have the same numbers.
+ */
+int bpf_volume_vacant(char *error, size_t error_len);
+
 /* From here on it is asked at every read. -EBUSY: another policy is; the sentence names it. */
 int bpf_volume_attach(struct bpf_volume *volume, char *error, size_t error_len);
 void bpf_volume_detach(struct bpf_volume *volume); /* when it returns nothing of it runs */

@@ -77,6 +77,9 @@ int core_volume_up(struct core *core, struct policy *policy)
 
 	if (!policy_volume_wanted(policy) || !bpf_volume_module())
 		return 0;
+	err = bpf_volume_vacant(error, sizeof(error));
+	if (err)
+		goto out;
 	step.volume = policy_volume_open(policy, &err, error, sizeof(error));
 	if (!step.volume)
 		goto out;

@@ -21,6 +21,9 @@ $(B)/tests/vm/knobwrite: LIBS := -lz
 # The tests of the kernel modules: none may be missing, and none skipped on 6.12.
 VMTEST := 70-kmod 71-kmod-policy 75-replica 76-replica-nowait 77-replica-crash 78-volume 79-replica-chaos 80-replica-hedge \
 	81-replica-discard 82-replica-nomem 83-replica-uring 84-replica-replay 85-replica-policy 88-replica-edges 89-replica-polled 89-replica-stuck
+# And those of linnos deciding, which the debug kernel is too slow for.
+VMTEST_LINNOS := 80-linnos-decides 86-linnos-verdicts 87-model-instructions 87-module-comes-and-goes 87-readme-volume \
+	88-linnos-replaced 99-signature
 
 .PHONY: vm vmtest vmtest-debug
 tests: $(VM_PROGS) $(VM_BPF_OBJ)
@@ -28,7 +31,7 @@ vm: all $(VM_PROGS) $(VM_BPF_OBJ) ## run the tests that need a kernel of their o
 	@tests/vm/run.sh $(KERNELS)
 
 vmtest: all $(VM_PROGS) $(VM_BPF_OBJ) ## the tests of the kernel modules on 6.12 and 7: fails where one of them did not run on 6.12
-	@VM_TOOLCHAIN=1 tests/vm/run.sh --named "20-testdev 21-testdev-faults $(VMTEST)" 6.12 7
+	@VM_TOOLCHAIN=1 tests/vm/run.sh --named "20-testdev 21-testdev-faults $(VMTEST) $(VMTEST_LINNOS)" 6.12 7
 
 # no5lvl: with five levels of page tables, emulated, it finds false accesses while it boots, and takes longer to.
 vmtest-debug: all $(VM_PROGS) $(VM_BPF_OBJ) ## the same on a 6.12 with KASAN, lockdep and kmemleak, built once (an hour or more)

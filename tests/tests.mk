@@ -62,21 +62,21 @@ check: ## unit tests, BPF tests and lint, in under a minute
 	@$(submake) all $(TEST_UNIT) $(TEST_BPF) $(TEST_BPF_OBJ)
 	@tests/run.sh tests/lint.sh tests/tidy.sh $(TEST_UNIT:%=+%) $(TEST_BPF)
 
-test: ## with sudo: install what tests lack, build, run everything (about half an hour on two cores)
+# The machines of the lab need a CPU, the host's tests mostly wait: beside each other they take two thirds of the time.
+test: ## with sudo: install what tests lack, build, run everything (about three quarters of an hour on two cores)
 	$(call deps,build run test)
 	$(hand_back)
 	@$(AS_USER) $(submake) tests
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/run.sh tests/lint.sh tests/tidy.sh $(TEST_UNIT:%=+%) $(TEST_SAN:%=+%) \
 		$(TEST_BPF) $(TEST_FAULT) \
-		$(fuzz_tests) $(TEST_E2E) $(TEST_VM) $(TEST_SOAK); code=$$?; \
+		$(fuzz_tests) $(TEST_E2E) $(TEST_VM:%=@%) $(TEST_SOAK); code=$$?; \
 		$(if $(AS_USER),chown -R --from=root $(SUDO_UID):$(SUDO_GID) $(B);) exit $$code
 
-# The machines of the lab need a CPU, the host's tests mostly wait: beside each other they take two thirds of the time.
 soak: ## with sudo: the same with full counts, and on a fresh Debian 12; writes build/soak-DATE.txt
 	@mkdir -p $(B)
 	@set -o pipefail; report=$(B)/soak-$$(date +%F).txt; \
 		{ git log -1 --format='semantos %H' 2>/dev/null; uname -a; date; \
-		SEMANTOS_SOAK=1 VM_TOOLCHAIN=1 $(MAKE) --no-print-directory test FUZZ_SECONDS=60 TEST_VM="$(TEST_VM:%=@%)" \
+		SEMANTOS_SOAK=1 VM_TOOLCHAIN=1 $(MAKE) --no-print-directory test FUZZ_SECONDS=60 \
 			TEST_SOAK="$(SOAK_ONLY:%/vm_kills.sh=@%/vm_kills.sh)" 2>&1; } \
 		| tee $$report; code=$$?; echo "the report is in $$report"; exit $$code
 soak: SHELL := /bin/bash

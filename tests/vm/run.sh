@@ -4,11 +4,12 @@
 # run.sh - boots stock kernels in QEMU and runs tests/vm/tests/NN-name.sh in each, in order, in one boot per kernel.
 # Tests that say "# clock: icount" share a second boot whose virtual time is deterministic (and which has one CPU).
 # results: lines
-# timeout: 2400
+# timeout: 3000
 #
 # Adding a test is adding one file; initramfs.sh says what its first lines may ask for, init.sh how it is judged.
 # Every machine has a physical disk, vda: 64 MiB of zeros that forgets what is written.
-# A test that says "# required: 6.12" fails on that series where it would be skipped. SEMANTOS_SOAK=1 reaches the tests.
+# A test that says "# required: 6.12" fails on that series where it would be skipped; with "# elsewhere: soak" other series
+# run it with full counts only. SEMANTOS_SOAK=1 reaches the tests.
 # A boot that dies before it reaches its init is tried once more. Works without KVM. Must change nothing on the host.
 #
 # Usage: run.sh [--only GLOB | --named NAMES] [--kernel NAME:RELEASE:DIR] [--icount | --plain] [--append WORDS] [--verbose]
@@ -66,6 +67,10 @@ chosen() { # test
 	name=$(basename "$1" .sh)
 	# shellcheck disable=SC2053 # a glob is meant
 	[[ -n $named && $named == *" $name "* ]] || [[ -z $named && $name == $only ]]
+}
+# "# elsewhere: soak": on kernels other than the required one only with full counts, or when it is named.
+here_too() { # test, series
+	[[ -n $soak || -n $named || $2 == "$required" || $2 == "${own%%:*}" ]] || ! head -n 25 "$1" | grep -q '^# elsewhere: soak'
 }
 seconds_of() { head -n 25 "$1" | sed -nE 's/^# timeout: *([0-9]+).*/\1/p' | grep . || echo 60; }
 
@@ -131,7 +136,7 @@ judge() { # series, log prefix, test...
 run() { # series, release, folder, clock
 	local kernel=$1 release=$2 dir=$3 clock=$4 log image test tests=() seconds=60 attempt
 	for test in "${VM_TESTS:-$here/tests}"/[0-9][0-9]-*.sh; do
-		if chosen "$test" && [[ $(clock_of "$test") == "$clock" ]]; then
+		if chosen "$test" && here_too "$test" "$kernel" && [[ $(clock_of "$test") == "$clock" ]]; then
 			tests+=("$test")
 			seconds=$((seconds + factor * $(seconds_of "$test")))
 		fi

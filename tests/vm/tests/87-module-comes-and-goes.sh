@@ -23,7 +23,7 @@ test_disks devices="$disk;$disk"
 build/tests/vm/loadgen --seconds 150 --think-us 3000 /dev/semtest0 >/tmp/load 2>&1 & # so that the lease is renewed
 load=$!
 left=0 options="2 create assume_equal"
-for round in 1 2 3; do
+for round in 1 ${SEMANTOS_SOAK:+2 3}; do
 	build/semantos-agent --policy linnos --device 'semtest*' --quiet >>/tmp/agent.out 2>>/tmp/agent.err &
 	agent=$!
 	until_true 20 [ -e /sys/fs/bpf/semantos/linnos/verdicts ] || fail "the agent does not come up"
@@ -31,7 +31,7 @@ for round in 1 2 3; do
 	step=$round
 	while :; do
 		modprobe semantos || fail "the module does not load"
-		sleep "$(printf '0.%02d' $step)"
+		sleep "$(printf '0.%02d' "$step")"
 		rmmod semantos 2>/dev/null || break
 		left=$((left + 1))
 		step=$((step + 3))

@@ -16,7 +16,7 @@ fail() { tail -n 12 /tmp/agent.err; cat $state /tmp/said; tail -n 3 /tmp/io; ech
 # shellcheck source=tests/vm/linnos.sh
 . /tests/vm/linnos.sh
 rounds=${SEMANTOS_SOAK:+1000}
-rounds=${rounds:-20}
+rounds=${rounds:-8}
 : >/tmp/said
 agent() {
 	build/semantos-agent --policy linnos --policy-path /tmp/lib/policies --device 'semtest*' --rows 3000 --quiet "$@" >>/tmp/agent.out 2>>/tmp/agent.err &

@@ -6,6 +6,7 @@
 # needs: program:build/semantos-agent program:build/semantosctl program:build/tests/vm/loadgen module:null_blk
 # needs: file:build/policies/linnos/* file:build/bpf/*/*.bpf.o
 # clock: icount
+# elsewhere: soak
 # timeout: 120
 
 fail() { tail -n 5 /tmp/agent.err; cat /tmp/shown; echo "$*"; exit 1; }

@@ -117,6 +117,9 @@ static void *work(void *ctx)
 	lease_again(core);
 	for (uint32_t i = 0; i < core->n_policies && !err; i++)
 		err = core_volume_up(core, core->policy[i]);
+	/* A module that left above and came back cannot leave any more if a policy is attached to it now. */
+	if (bpf_volume_module())
+		lease_again(core);
 	pthread_mutex_unlock(&core->change);
 	if (!err)
 		core->module_complained = false;

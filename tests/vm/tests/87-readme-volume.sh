@@ -69,7 +69,9 @@ sleep 8
 build/semantosctl status | sed 's/^/NOTE /'
 [ "$(decision 6)" -gt 0 ] || fail "no read moved"
 [ "$(decision 4)" -gt 0 ] || fail "no read was left as control"
-[ "$(counter obeyed)" -ge "$(decision 6)" ] || fail "$(decision 6) reads were to move, the module moved $(counter obeyed)"
+moved=$(decision 6) # asked for before what the module did, as reads go on
+obeyed=$(counter obeyed)
+[ "$obeyed" -ge "$moved" ] || fail "$moved reads were to move, the module moved $obeyed"
 echo "NOTE asked $(decision 0) times; canary:20 moved $(decision 6), left $(decision 4) as control"
 kill $load
 wait $load

@@ -9,7 +9,7 @@
 #
 # Usage: bookworm.sh [--keep] [STEP...]     STEP: build, run, test, or a shell command; build is the default, and in
 # `make soak` build and run
-# timeout: 5400
+# timeout: 7500
 
 set -euo pipefail
 tree=$(readlink -f "$(dirname "$0")/../..")
@@ -67,7 +67,7 @@ step() {
 			exit 1
 		} ;;
 	test)
-		inside 3600 'make test' | tee "$root/root/test.out"
+		inside 5400 'make test' | tee "$root/root/test.out"
 		tail -n 1 "$root/root/test.out" | grep -E '^[0-9]+ passed, 0 failed(, [0-9]+ skipped)?$' ;;
 	*) inside 1200 "$1" ;;
 	esac

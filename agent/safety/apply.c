@@ -447,6 +447,11 @@ int safety_keep(struct safety *s, uint64_t id, const char *observed, struct safe
 	struct change *change, old;
 	int err = find_open(s, id, &change, error);
 
+	if (!err && change->swapped) {
+		safety_say(error, "the old values of change %llu stand, so it is not kept",
+			(unsigned long long)id);
+		err = -EINVAL;
+	}
 	if (err)
 		return err;
 	old = *change;

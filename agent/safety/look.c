@@ -291,6 +291,14 @@ static int audit_segment(void *ctx, const struct journal_scan *scan, int err)
 	return 0;
 }
 
+/* One that is being tried stands now at its new, now at its old value. */
+static bool as_left(const struct change *change, uint64_t k, const char *live)
+{
+	return knob_same(live, change->knob[k].readback) ||
+	       (change->state == CHANGE_APPLIED && strcmp(change->owner, SAFETY_TUNER) == 0 &&
+		       knob_same(live, change->knob[k].original));
+}
+
 static bool reads_as_left(const struct change *change, const char *root)
 {
 	for (uint64_t k = 0; k < change->n_knobs; k++) {
@@ -302,7 +310,7 @@ static bool reads_as_left(const struct change *change, const char *root)
 			err = knob_read(&knob, live);
 			knob_close(&knob);
 		}
-		if (err || !knob_same(live, change->knob[k].readback))
+		if (err || !as_left(change, k, live))
 			return false;
 	}
 	return true;

@@ -181,6 +181,8 @@ int record_unpack(struct record *record, const uint8_t *bytes, size_t n)
 	struct cursor c = { .in = bytes, .end = n };
 
 	walk_record(&c, record);
+	if (record->kind == RECORD_CHANGE)
+		record->change.swapped = false;
 	return c.bad || c.at != n ? -EINVAL : 0;
 }
 

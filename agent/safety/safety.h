@@ -21,6 +21,7 @@
 #define SAFETY_RETRY_WINDOW_NS 600000000000ULL
 #define SAFETY_RETRIES \
 	3 /* the same change, undone so often within that window, is not tried again in it */
+#define SAFETY_TUNER "tuner" /* owner of what the tuning loop changes */
 #define SAFETY_UPGRADE_NS 600000000000ULL /* how long a restart for an upgrade may take */
 #define SAFETY_LOCK_WAIT_MS 2000 /* for a keeper that still undoes what the last agent left */
 
@@ -96,13 +97,24 @@ int safety_apply(struct safety *safety, const struct safety_request *request, ui
  */
 int safety_note(struct safety *safety, struct policy_event *event, struct safety_error *error);
 
-/* Judged and kept in force. observed: what was measured. 0, -ENOENT, -EALREADY (ended) or -errno. */
+/* Judged and kept in force. observed: what was measured. 0, -ENOENT, -EALREADY (ended), -EINVAL (its old values stand) or -errno. */
 int safety_keep(
 	struct safety *safety, uint64_t id, const char *observed, struct safety_error *error);
 
 /* Undo one change, whatever its mode. 0: it ended, error->text says how; -ENOENT, -EALREADY or -errno: it did not. */
 int safety_rollback(struct safety *safety, uint64_t id, const char *because, const char *observed,
 	struct safety_error *error);
+
+/*
+ * Bring an applied change's old values back for a while (new_value false), or its new ones again (true): slices of time are
+ * compared so. It stays one change, which its owner, the keeper and recovery undo as ever, whichever of its values they
+ * find; nothing is written to the journal. Every knob must read as it was left; after any failure the change has ended,
+ * with what is not somebody else's undone, and error->text says so.
+ * 0: so it stands, also when it stood so; -EINVAL: it is kept, or of two knobs of which one sets the other anew (it stays
+ * as it is); -EBUSY: somebody else wrote one; -ENOENT, -EALREADY: it had ended; -ESTALE: the keeper had; -EIO or the
+ * kernel's -errno.
+ */
+int safety_swap(struct safety *safety, uint64_t id, bool new_value, struct safety_error *error);
 
 /* Undo all changes of an owner but those of mode never. Number that could not be undone. */
 unsigned int safety_breach(struct safety *safety, const char *owner, const char *because);

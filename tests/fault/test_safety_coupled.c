@@ -20,7 +20,7 @@ static struct fake f;
 /* A change of `name` to `value`, then its rollback; or recovery. */
 struct work {
 	const char *name, *value;
-	bool rollback, recover;
+	bool rollback, recover, swap;
 };
 
 static int operate(void *arg)
@@ -41,6 +41,12 @@ static int operate(void *arg)
 	if (change_one(s, "tuner", CHANGE_AUTO, work->name, work->value, &id, &error)) {
 		fprintf(stderr, "%s\n", error.text);
 		return 3;
+	}
+	for (int i = 0; work->swap && i < 4; i++) {
+		if (safety_swap(s, id, i % 2 != 0, &error)) {
+			fprintf(stderr, "%s\n", error.text);
+			return 5;
+		}
 	}
 	if (work->rollback && safety_rollback(s, id, "a test ends", NULL, &error))
 		return 4;
@@ -111,7 +117,7 @@ static void pair(struct work *work, const char *ratio, const char *bytes)
 
 static void test_ratio_was_in_force(void **state)
 {
-	struct work work = { DIRTY_BYTES, "104857600", false, false };
+	struct work work = { DIRTY_BYTES, "104857600", false, false, false };
 
 	(void)state;
 	pair(&work, "20", "0");
@@ -119,13 +125,25 @@ static void test_ratio_was_in_force(void **state)
 	pair(&work, "20", "0");
 }
 
+/* The old pair and the new one in turn. */
+static void test_swapped(void **state)
+{
+	struct work work = { .name = DIRTY_BYTES, .value = "104857600", .swap = true };
+
+	(void)state;
+	pair(&work, "20", "0");
+	pair(&work, "0", "209715200");
+	work = (struct work){ .name = DIRTY_RATIO, .value = "40", .rollback = true, .swap = true };
+	pair(&work, "0", "209715200");
+}
+
 static void test_bytes_were_in_force(void **state)
 {
-	struct work work = { DIRTY_RATIO, "40", true, false };
+	struct work work = { DIRTY_RATIO, "40", true, false, false };
 
 	(void)state;
 	pair(&work, "0", "209715200");
-	work = (struct work){ DIRTY_BYTES, "104857600", false, false };
+	work = (struct work){ DIRTY_BYTES, "104857600", false, false, false };
 	pair(&work, "0", "209715200");
 }
 
@@ -147,7 +165,7 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_ratio_was_in_force),
-		cmocka_unit_test(test_bytes_were_in_force) };
+		cmocka_unit_test(test_bytes_were_in_force), cmocka_unit_test(test_swapped) };
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);

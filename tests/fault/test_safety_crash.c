@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * test_safety_crash.c - the agent is killed before and after every system call of apply, keep, rollback, breach, promotion,
- * ejection, recovery, a new segment, its end and an upgrade; then recovery runs: knobs as they should be, the log intact,
+ * test_safety_crash.c - the agent is killed before and after every system call of apply, keep, rollback, breach, swap,
+ * promotion, ejection, recovery, a new segment, its end and an upgrade; then recovery runs: knobs as they should be, the log intact,
  * every time.
  *
  * Enumerated, not sampled: N = 0, 1, … until the operation ends by itself. Counts are printed. The knobs are files of
@@ -30,13 +30,14 @@ enum operation {
 	ROTATE,
 	CLOSE,
 	UPGRADE,
+	SWAP,
 	PROMOTE,
 	DEMOTE,
 	EJECT,
 	N_OPERATIONS
 };
 static const char *const names[] = { "apply", "keep", "rollback", "breach", "recover",
-	"new segment", "close", "upgrade", "promotion", "demotion", "ejection" };
+	"new segment", "close", "upgrade", "swap", "promotion", "demotion", "ejection" };
 
 /* Half of a policy's life, on record by its id; 0 or -errno. */
 static int note(struct safety *s, const char *from, const char *to)
@@ -108,6 +109,11 @@ static int operate(void *arg)
 	/* as the agent does it: the ejection is the third, so that a quarantine follows */
 	case EJECT:
 		err = eject(s) | (int)safety_breach(s, "tuner", "it was ejected");
+		break;
+	/* two slices under the new values, each after one under the old ones */
+	case SWAP:
+		err = safety_swap(s, id, false, &error) | safety_swap(s, id, true, &error) |
+		      safety_swap(s, id, false, &error) | safety_swap(s, id, true, &error);
 		break;
 	case UPGRADE:
 		safety_close(s, SAFETY_UPGRADE);
@@ -270,6 +276,7 @@ SWEEP(test_recover, RECOVER)
 SWEEP(test_new_segment, ROTATE)
 SWEEP(test_close, CLOSE)
 SWEEP(test_upgrade, UPGRADE)
+SWEEP(test_swap, SWAP)
 SWEEP(test_promotion, PROMOTE)
 SWEEP(test_demotion, DEMOTE)
 SWEEP(test_ejection, EJECT)
@@ -400,6 +407,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_new_segment),
 		cmocka_unit_test(test_close),
 		cmocka_unit_test(test_upgrade),
+		cmocka_unit_test(test_swap),
 		cmocka_unit_test(test_promotion),
 		cmocka_unit_test(test_demotion),
 		cmocka_unit_test(test_ejection),

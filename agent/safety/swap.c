@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * swap.c - the new and the old values in turn, within one change: slices of time are compared under them.
+ *
+ * Nothing is written to the journal: the change on record says that its values may be in force, and its undo takes a knob
+ * that reads the old value for one that is back. So a crash at any moment is undone as any other, and a swap waits for no
+ * disk. Must never write over a value that is not the one this left. One thread at a time.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/safety/safety.h"
+#include "agent/safety/safety_internal.h"
+#include "agent/safety/undo.h"
+#include "agent/util/log.h"
+
+struct swap {
+	struct safety *s;
+	struct change *change;
+	struct knob knob[RECORD_KNOBS_MAX];
+	bool new_value;
+	struct safety_error *error;
+};
+
+static const char *value_of(const struct change_knob *knob, bool new_value)
+{
+	return new_value ? knob->readback : knob->original;
+}
+
+/* The knob that a write to k sets anew, or n_knobs. */
+static size_t reset_by(const struct change *change, size_t k)
+{
+	char partner[RECORD_NAME_MAX];
+
+	if (!knob_resets(change->knob[k].name) || !knob_partner(change->knob[k].name, partner))
+		return change->n_knobs;
+	for (size_t i = 0; i < change->n_knobs; i++) {
+		if (strcmp(change->knob[i].name, partner) == 0)
+			return i;
+	}
+	return change->n_knobs;
+}
+
+/*
+ * May it be swapped at all? Stopped between the write of a knob and that of the one it sets anew, the second would read
+ * what is nobody's: such a pair is not to have values of its own in both.
+ */
+static int check(const struct swap *w)
+{
+	const struct change *c = w->change;
+
+	if (c->state != CHANGE_APPLIED || c->mode == CHANGE_ONCE) {
+		safety_say(w->error, "change %llu is %s, so its values cannot be swapped",
+			(unsigned long long)c->id, change_state_name(c->state));
+		return -EINVAL;
+	}
+	for (size_t k = 0; k < c->n_knobs; k++) {
+		size_t other = reset_by(c, k);
+
+		if (other < c->n_knobs && c->knob[other].intended[0]) {
+			safety_say(w->error,
+				"%.200s sets %.200s anew, so the two are not swapped together; "
+				"change one of them at a time",
+				c->knob[k].name, c->knob[other].name);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+static int open_all(struct swap *w)
+{
+	for (size_t k = 0; k < w->change->n_knobs; k++) {
+		int err =
+			knob_open(&w->knob[k], w->s->root, w->change->knob[k].name, true, w->error);
+
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Does it read as it was left? A value that somebody else wrote is theirs, even if it is one of our two. */
+static int compare(struct swap *w, size_t k)
+{
+	struct change_knob *want = &w->change->knob[k];
+	char live[RECORD_VALUE_MAX];
+	int err = knob_read(&w->knob[k], live);
+
+	if (err) {
+		safety_say(w->error, "%.200s cannot be read: %s", want->name, strerror(-err));
+		return err;
+	}
+	if (knob_same(live, value_of(want, !w->change->swapped)))
+		return 0;
+	safety_say(w->error, "somebody else set %.200s to %.100s while %.100s was being tried",
+		want->name, live, want->intended[0] ? want->intended : want->readback);
+	/* the undo is to see it as theirs, not as the value we would have written next */
+	if (w->change->swapped)
+		strcpy(want->readback, want->original);
+	return -EBUSY;
+}
+
+static int write_one(struct swap *w, size_t k)
+{
+	const struct change *c = w->change;
+	const struct change_knob *knob = &c->knob[k];
+	size_t other = reset_by(c, k);
+	int err = knob_write(&w->knob[k], w->new_value ? knob->intended : knob->original);
+
+	/* what it set anew had a value of its own before */
+	if (!err && other < c->n_knobs && !w->new_value)
+		err = knob_write(&w->knob[other], c->knob[other].original);
+	if (err)
+		safety_say(w->error, "the kernel refused %.100s for %.200s: %s",
+			w->new_value ? knob->intended : knob->original, knob->name, strerror(-err));
+	return err;
+}
+
+/*
+ * Of a coupled pair the one to write when the old value comes back: the one that was in force sets the other to 0. A knob
+ * that was not asked for was recorded because it is coupled, and is written back when it was the one in force.
+ */
+static bool is_written(const struct swap *w, size_t k)
+{
+	const struct change_knob *knob = &w->change->knob[k];
+	char partner[RECORD_NAME_MAX];
+
+	if (w->new_value)
+		return knob->intended[0] != '\0';
+	if (knob_same(knob->original, knob->readback))
+		return false;
+	/* 0 follows from its partner's value, unless it is the one that says 0 */
+	if (knob_partner(knob->name, partner) && !knob_resets(knob->name) &&
+		knob_same(knob->original, "0")) {
+		for (size_t i = 0; i < w->change->n_knobs; i++) {
+			if (strcmp(w->change->knob[i].name, partner) == 0 &&
+				!knob_same(w->change->knob[i].original, "0"))
+				return false;
+		}
+	}
+	for (size_t i = 0; i < w->change->n_knobs; i++) {
+		if (i != k && reset_by(w->change, i) == k)
+			return false;
+	}
+	return true;
+}
+
+static int write_all(struct swap *w)
+{
+	size_t n = w->change->n_knobs;
+
+	for (size_t i = 0; i < n; i++) {
+		/* back in the opposite order */
+		size_t k = w->new_value ? i : n - 1 - i;
+		int err;
+
+		if (!is_written(w, k))
+			continue;
+		err = write_one(w, k);
+		if (err)
+			return err;
+	}
+	for (size_t k = 0; k < n; k++) {
+		const struct change_knob *want = &w->change->knob[k];
+		char live[RECORD_VALUE_MAX];
+		int err = knob_read(&w->knob[k], live);
+
+		if (!err && !knob_same(live, value_of(want, w->new_value))) {
+			safety_say(w->error, "%.200s reads %.100s after %.100s was written",
+				want->name, live, value_of(want, w->new_value));
+			err = -EIO;
+		} else if (err) {
+			safety_say(w->error, "%.200s cannot be read back: %s", want->name,
+				strerror(-err));
+		}
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Foreign values are looked for in all before any is written. */
+static int carry_out(struct swap *w)
+{
+	int err = open_all(w), theirs = 0;
+
+	for (size_t k = 0; k < w->change->n_knobs && !err; k++) {
+		err = compare(w, k);
+		if (err == -EBUSY) {
+			theirs = err;
+			err = 0;
+		}
+	}
+	if (!err)
+		err = theirs;
+	return err ? err : write_all(w);
+}
+
+int safety_swap(struct safety *s, uint64_t id, bool new_value, struct safety_error *error)
+{
+	struct safety_error unused, lost;
+	struct swap w = { .s = s, .new_value = new_value, .error = error ? error : &unused };
+	char because[300];
+	int err;
+
+	if (!journal_owned(s->journal)) {
+		err = safety_ready(s, false, w.error);
+		w.change = book_find(s->book, id);
+		/* nothing can be recorded any more, so nothing is tried any more */
+		if (err && w.change && change_open(w.change))
+			change_undo(w.change, s->root, s->boot_id, "the journal is lost", NULL);
+		if (err)
+			return err;
+	}
+	w.change = book_find(s->book, id);
+	if (!w.change || !change_open(w.change)) {
+		safety_say(w.error, "change %llu is not in force any more: %.300s",
+			(unsigned long long)id, w.change ? w.change->why : "it is not on record");
+		return w.change ? -EALREADY : -ENOENT;
+	}
+	err = check(&w);
+	if (err || w.change->swapped != new_value)
+		return err;
+	for (size_t k = 0; k < RECORD_KNOBS_MAX; k++)
+		w.knob[k].fd = -1;
+	/* a keeper that thinks us silent hears that we are not, and counts anew */
+	safety_beat(s);
+	err = carry_out(&w);
+	for (size_t k = 0; k < RECORD_KNOBS_MAX; k++)
+		knob_close(&w.knob[k]);
+	/* the keeper undid it meanwhile, and what was just written must not outlive that */
+	if (!journal_owned(s->journal)) {
+		change_undo(w.change, s->root, s->boot_id, "the keeper had taken over", NULL);
+		safety_say(w.error,
+			"the agent was silent for too long, so the keeper ended the change: %.380s",
+			w.change->why);
+		return -ESTALE;
+	}
+	if (!err) {
+		w.change->swapped = !new_value;
+		return 0;
+	}
+	snprintf(because, sizeof(because), "%.250s", w.error->text);
+	if (safety_undo_logged(s, w.change, because, &lost))
+		safety_say(w.error, "%.400s", lost.text);
+	return err;
+}

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * test_swap.c - the new and the old values in turn within one change: no new record, no rate used up, undone from either,
+ * kept only from the new one, ended by a third party's write, which stays.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include "agent/safety/watch.h"
+#include "tests/unit/safety_open.h"
+
+#define SCHEDULER "sysfs:block/vda/queue/scheduler"
+#define SCHEDULER_FILE "sys/block/vda/queue/scheduler"
+#define NR_REQUESTS "sysfs:block/vda/queue/nr_requests"
+#define NR_REQUESTS_FILE "sys/block/vda/queue/nr_requests"
+
+static uint64_t id;
+
+static bool stand(const char *swappiness, const char *read_ahead)
+{
+	return file_is(f.root, SWAPPINESS_FILE, swappiness) &&
+	       file_is(f.root, READ_AHEAD_FILE, read_ahead);
+}
+
+static uint64_t records(void)
+{
+	struct safety_audit audit;
+
+	assert_int_equal(safety_audit(f.dir, f.root, &audit, &error), 0);
+	assert_int_equal(audit.differs, 0);
+	return audit.records;
+}
+
+static void values_stand_in_turn(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	assert_int_equal(change_two(s, CHANGE_AUTO, &id, &error), 0);
+	before = records();
+	/* far more often than changes may be made */
+	for (int i = 0; i < 10 * SAFETY_RATE; i++) {
+		assert_int_equal(safety_swap(s, id, false, &error), 0);
+		assert_true(stand("060", "128"));
+		assert_int_equal(safety_swap(s, id, false, NULL), 0);
+		assert_int_equal(records(), before);
+		assert_int_equal(safety_swap(s, id, true, &error), 0);
+		assert_true(stand("010", "512"));
+	}
+	assert_int_equal(records(), before);
+	assert_int_equal(safety_keep(s, id, "p99 fell", &error), 0);
+	assert_true(stand("010", "512"));
+	/* what is kept is tried no more */
+	assert_int_equal(safety_swap(s, id, false, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "is kept"));
+	assert_true(stand("010", "512"));
+	assert_int_equal(safety_rollback(s, id, "x", NULL, &error), 0);
+	assert_true(stand("060", "128"));
+	assert_int_equal(safety_swap(s, id, true, &error), -EALREADY);
+	assert_non_null(strstr(error.text, "not in force any more"));
+	assert_true(stand("060", "128"));
+	assert_int_equal(safety_swap(s, 4711, true, &error), -ENOENT);
+}
+
+static void it_is_undone_from_either(void **state)
+{
+	(void)state;
+	assert_int_equal(change_two(s, CHANGE_AUTO, &id, &error), 0);
+	assert_int_equal(safety_swap(s, id, false, &error), 0);
+	/* nothing to keep while the old values stand */
+	assert_int_equal(safety_keep(s, id, "p99 fell", &error), -EINVAL);
+	assert_int_equal(safety_rollback(s, id, "x", NULL, &error), 0);
+	assert_non_null(strstr(error.text, "rolled back"));
+	assert_true(stand("060", "128"));
+	assert_int_equal(change_two(s, CHANGE_AUTO, &id, &error), 0);
+	assert_int_equal(safety_swap(s, id, false, &error), 0);
+	assert_int_equal(safety_breach(s, "tuner", "p99 rose"), 0);
+	assert_true(stand("060", "128"));
+	assert_int_equal(change_two(s, CHANGE_AUTO, &id, &error), 0);
+	assert_int_equal(safety_swap(s, id, false, &error), 0);
+	assert_int_equal(safety_swap(s, id, true, &error), 0);
+	assert_int_equal(safety_close(s, SAFETY_STOP), 0);
+	assert_true(stand("060", "128"));
+	assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+}
+
+static void a_third_partys_value_stays(void **state)
+{
+	static const char *const theirs[] = { "33", "010" };
+
+	(void)state;
+	/* under the new value */
+	assert_int_equal(change_two(s, CHANGE_AUTO, &id, &error), 0);
+	file_put(f.root, SWAPPINESS_FILE, "33\n");
+	assert_int_equal(safety_swap(s, id, false, &error), -EBUSY);
+	assert_true(stand("33", "128"));
+	assert_int_equal(safety_swap(s, id, true, &error), -EALREADY);
+	assert_true(stand("33", "128"));
+	/* under the old one: any other value, the one of the change among them */
+	for (int i = 0; i < 2; i++) {
+		fake_reset_knobs(&f);
+		assert_int_equal(change_two(s, CHANGE_AUTO, &id, &error), 0);
+		assert_int_equal(safety_swap(s, id, false, &error), 0);
+		file_put(f.root, SWAPPINESS_FILE, theirs[i]);
+		assert_int_equal(safety_swap(s, id, true, &error), -EBUSY);
+		assert_non_null(strstr(error.text, "somebody else"));
+		assert_true(stand(theirs[i], "128"));
+		assert_int_equal(safety_close(s, SAFETY_STOP), 0);
+		assert_true(stand(theirs[i], "128"));
+		assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+	}
+}
+
+static void a_knob_that_goes_ends_it(void **state)
+{
+	char path[200];
+
+	(void)state;
+	assert_int_equal(change_two(s, CHANGE_AUTO, &id, &error), 0);
+	snprintf(path, sizeof(path), "%s/" READ_AHEAD_FILE, f.root);
+	assert_int_equal(unlink(path), 0);
+	assert_int_not_equal(safety_swap(s, id, false, &error), 0);
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
+	assert_int_equal(safety_swap(s, id, true, &error), -EALREADY);
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
+}
+
+static void a_journal_that_goes_ends_it(void **state)
+{
+	char path[200];
+
+	(void)state;
+	assert_int_equal(change_two(s, CHANGE_AUTO, &id, &error), 0);
+	snprintf(path, sizeof(path), "%s/journal", f.dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_not_equal(safety_swap(s, id, false, &error), 0);
+	assert_true(stand("060", "128"));
+	assert_int_not_equal(safety_swap(s, id, true, &error), 0);
+	assert_true(stand("060", "128"));
+}
+
+static void one_that_sets_another_anew(void **state)
+{
+	const struct safety_knob knob[] = { { SCHEDULER, "none" }, { NR_REQUESTS, "32" } };
+	struct safety_request rq = { "tuner", CHANGE_AUTO, knob, 2, "a test asks for it", NULL,
+		NULL };
+
+	(void)state;
+	file_put(f.root, SCHEDULER_FILE, "mq-deadline\n");
+	file_put(f.root, NR_REQUESTS_FILE, "64\n");
+	assert_int_equal(safety_apply(s, &rq, &id, &error), 0);
+	assert_int_equal(safety_swap(s, id, false, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "sets"));
+	assert_true(file_is(f.root, SCHEDULER_FILE, "none"));
+	assert_int_equal(safety_rollback(s, id, "x", NULL, &error), 0);
+	file_put(f.root, SCHEDULER_FILE, "mq-deadline\n");
+	file_put(f.root, NR_REQUESTS_FILE, "64\n");
+	/* alone: what it set anew comes back with it */
+	rq.n_knobs = 1;
+	assert_int_equal(safety_apply(s, &rq, &id, &error), 0);
+	file_put(f.root, SCHEDULER_FILE, "none\n");
+	assert_int_equal(safety_swap(s, id, false, &error), 0);
+	assert_true(file_is(f.root, SCHEDULER_FILE, "mq-deadline"));
+	assert_true(file_is(f.root, NR_REQUESTS_FILE, "64"));
+	assert_int_equal(safety_swap(s, id, true, &error), 0);
+	assert_true(file_is(f.root, SCHEDULER_FILE, "none"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(values_stand_in_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(it_is_undone_from_either, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_third_partys_value_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_knob_that_goes_ends_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_journal_that_goes_ends_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_that_sets_another_anew, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -85,13 +85,13 @@ bool request_open(struct unpacked *request, struct api_call *call,
 
 void reader_pause(const struct api_call *call)
 {
-	if (call->port->role == API_READER)
+	if (call->port->role < API_OPERATOR)
 		usleep(READER_PAUSE_US);
 }
 
 /* ---- answers ---- */
 
-static void answer_done(struct api_call *call, struct control_reply *reply)
+void answer_done(struct api_call *call, struct control_reply *reply)
 {
 	Semantos__V1__Done done = SEMANTOS__V1__DONE__INIT;
 	grpc_slice message;
@@ -307,25 +307,41 @@ static void do_capture(struct api_call *call, const uint8_t *bytes, size_t n)
 	unpack_free(&request);
 }
 
+/* Who may call it: one bit a role. */
+enum {
+	FOR_ROOT = 1 << API_ROOT,
+	CHANGE = FOR_ROOT | 1 << API_OPERATOR,
+	LOOK = CHANGE | 1 << API_READER,
+	ADVISE = 1 << API_ADVISOR,
+};
+
 static const struct method {
 	const char *name; /* service and method */
-	enum api_role role; /* the least that may call it */
+	unsigned int roles;
 	method_fn *run;
 } methods[] = {
-	{ "Agent/GetStatus", API_READER, do_status },
-	{ "Agent/Capture", API_READER, do_capture },
-	{ "Agent/Attach", API_OPERATOR, do_attach },
-	{ "Agent/Detach", API_OPERATOR, do_detach },
-	{ "Agent/SetMode", API_OPERATOR, do_mode },
-	{ "Agent/UseModel", API_OPERATOR, do_model },
-	{ "Agent/Apply", API_OPERATOR, do_apply },
-	{ "Agent/Rollback", API_OPERATOR, do_rollback },
-	{ "Agent/Keep", API_OPERATOR, do_keep },
-	{ "Agent/Unquarantine", API_OPERATOR, do_unquarantine },
-	{ "Agent/Shutdown", API_ROOT, do_shutdown },
-	{ "TelemetryAgent/Snapshot", API_READER, telemetry_snapshot },
-	{ "TelemetryAgent/Stream", API_READER, telemetry_stream_start },
-	{ "TelemetryAgent/History", API_READER, telemetry_history_of },
+	{ "Agent/GetStatus", LOOK, do_status },
+	{ "Agent/Capture", LOOK, do_capture },
+	{ "Agent/Attach", CHANGE, do_attach },
+	{ "Agent/Detach", CHANGE, do_detach },
+	{ "Agent/SetMode", CHANGE, do_mode },
+	{ "Agent/UseModel", CHANGE, do_model },
+	{ "Agent/Apply", CHANGE, do_apply },
+	{ "Agent/Rollback", CHANGE, do_rollback },
+	{ "Agent/Keep", CHANGE, do_keep },
+	{ "Agent/Unquarantine", CHANGE, do_unquarantine },
+	{ "Agent/Shutdown", FOR_ROOT, do_shutdown },
+	{ "TelemetryAgent/Snapshot", LOOK | ADVISE, telemetry_snapshot },
+	{ "TelemetryAgent/Stream", LOOK | ADVISE, telemetry_stream_start },
+	{ "TelemetryAgent/History", LOOK | ADVISE, telemetry_history_of },
+	{ "Operator/Recommend", LOOK, tune_call_recommend },
+	{ "Operator/Tune", CHANGE, tune_stream_tune },
+	{ "Operator/Report", CHANGE, tune_call_report },
+	{ "Operator/Approve", CHANGE, tune_call_approve },
+	{ "Operator/Reject", CHANGE, tune_call_reject },
+	{ "Operator/Reset", CHANGE, tune_call_reset },
+	{ "SafetyRuntime/Watch", CHANGE | ADVISE, tune_stream_watch },
+	{ "SafetyRuntime/Propose", CHANGE | ADVISE, tune_call_propose },
 };
 
 void handle_denied(struct api_call *call)
@@ -345,15 +361,17 @@ void handle_call(struct api_call *call, const char *method, const uint8_t *bytes
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		if (strcmp(methods[i].name, name) != 0)
 			continue;
-		if (call->port->role >= methods[i].role) {
+		if (methods[i].roles & 1U << call->port->role) {
 			methods[i].run(call, bytes, n_bytes);
 			return;
 		}
 		snprintf(text, sizeof(text),
-			methods[i].role == API_ROOT ? "%s is for root only: use sudo."
-						    : "%s is a change and you may only look: use "
-						      "sudo, or join group " PEER_OPERATOR_GROUP
-						      ".",
+			call->port->role == API_ADVISOR
+				? "%s is not for the advisor, which proposes and does nothing else."
+			: methods[i].roles == FOR_ROOT
+				? "%s is for root only: use sudo."
+				: "%s is a change and you may only look: use sudo, or join "
+				  "group " PEER_OPERATOR_GROUP ".",
 			strchr(name, '/') + 1);
 		refuse(call, GRPC_STATUS_PERMISSION_DENIED, text);
 		return;

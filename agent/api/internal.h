@@ -3,7 +3,8 @@
  * internal.h - what the files of agent/api share with each other and with nobody else.
  *
  * server.c owns the gRPC servers, queues and threads; accept.c the socket and the table of connections; call.c the
- * life of one call; handlers.c what each method does; capture_stream.c and telemetry_calls.c the streaming ones; view.c
+ * life of one call; handlers.c what each method does; capture_stream.c, telemetry_calls.c and tune_*.c those with
+ * streams; view.c
  * the encoding.
  */
 #ifndef SEMANTOS_API_INTERNAL_H
@@ -25,7 +26,7 @@ uint64_t api_now_ms(void); /* CLOCK_MONOTONIC */
 /* ---- server.c ---- */
 
 /* One completion queue with its threads; privileged calls never wait behind the others'. */
-enum api_lane { LANE_PRIVILEGED, LANE_READER, LANE_DENIED, API_LANES };
+enum api_lane { LANE_PRIVILEGED, LANE_READER, LANE_ADVISOR, LANE_DENIED, API_LANES };
 #define API_MAX_LANE_THREADS 2
 
 /* Every tag given to gRPC points at one of these. */
@@ -56,7 +57,7 @@ struct api_server {
 	pthread_cond_t
 		idle; /* signalled when calls, captures or streams fall to 0; CLOCK_MONOTONIC */
 	struct api_call *calls; /* every call that reached a client */
-	uint32_t n_calls, n_captures, n_streams, n_shutdown;
+	uint32_t n_calls, n_captures, n_streams, n_tunes, n_shutdown;
 };
 
 /* ---- accept.c ---- */
@@ -115,6 +116,7 @@ void calls_sweep(struct api_server *server);
 void handle_call(struct api_call *call, const char *method, const uint8_t *bytes, size_t n_bytes);
 void handle_denied(struct api_call *call);
 grpc_status_code status_of_errno(int error); /* of a control_reply */
+void answer_done(struct api_call *call, struct control_reply *reply);
 struct unpacked;
 /* False after the call was refused, because the bytes are no such message. */
 bool request_open(struct unpacked *request, struct api_call *call,
@@ -132,6 +134,22 @@ void capture_stream_start(struct api_call *call, const char *policy, const char 
 void telemetry_snapshot(struct api_call *call, const uint8_t *bytes, size_t n);
 void telemetry_history_of(struct api_call *call, const uint8_t *bytes, size_t n);
 void telemetry_stream_start(struct api_call *call, const uint8_t *bytes, size_t n);
+
+/* The message of a metric; its texts are those of the view. */
+struct Semantos__V1__TelemetryMetric;
+struct metric_view;
+void metric_message(struct Semantos__V1__TelemetryMetric *metric, const struct metric_view *view);
+
+/* ---- tune_calls.c, tune_streams.c ---- */
+
+void tune_call_report(struct api_call *call, const uint8_t *bytes, size_t n);
+void tune_call_recommend(struct api_call *call, const uint8_t *bytes, size_t n);
+void tune_call_approve(struct api_call *call, const uint8_t *bytes, size_t n);
+void tune_call_reject(struct api_call *call, const uint8_t *bytes, size_t n);
+void tune_call_reset(struct api_call *call, const uint8_t *bytes, size_t n);
+void tune_call_propose(struct api_call *call, const uint8_t *bytes, size_t n);
+void tune_stream_tune(struct api_call *call, const uint8_t *bytes, size_t n);
+void tune_stream_watch(struct api_call *call, const uint8_t *bytes, size_t n);
 
 /* ---- view.c ---- */
 

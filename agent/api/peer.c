@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,9 +29,24 @@ static gid_t gid_of(const char *name)
 	return gid;
 }
 
+static uid_t uid_of(const char *name)
+{
+	struct passwd user, *found = NULL;
+	uid_t uid = PEER_NO_USER;
+	char *buffer = malloc(GROUP_BUFFER_BYTES);
+
+	if (!buffer)
+		return uid;
+	if (getpwnam_r(name, &user, buffer, GROUP_BUFFER_BYTES, &found) == 0 && found)
+		uid = found->pw_uid;
+	free(buffer);
+	return uid;
+}
+
 void peer_policy_load(struct peer_policy *policy)
 {
 	policy->own_uid = geteuid();
+	policy->advisor_uid = uid_of(PEER_ADVISOR_USER);
 	policy->reader_gid = gid_of(PEER_READER_GROUP);
 	policy->operator_gid = gid_of(PEER_OPERATOR_GROUP);
 }
@@ -72,6 +88,9 @@ enum api_role peer_role(const struct peer *peer, const struct peer_policy *polic
 {
 	if (peer->uid == 0)
 		return API_ROOT;
+	/* before its groups are looked at: whatever they are, it may no more than this */
+	if (peer->uid == policy->advisor_uid && policy->advisor_uid != PEER_NO_USER)
+		return API_ADVISOR;
 	if (in_group(peer, policy->operator_gid))
 		return API_OPERATOR;
 	if (peer->uid == policy->own_uid || in_group(peer, policy->reader_gid))

@@ -14,11 +14,14 @@
 
 #define PEER_OPERATOR_GROUP "semantos-admin"
 #define PEER_READER_GROUP "semantos"
+#define PEER_ADVISOR_USER "semantos-advisor"
 #define PEER_NO_GROUP ((gid_t) - 1)
+#define PEER_NO_USER ((uid_t) - 1)
 
-/* In rising order: each may do what the ones before it may. */
+/* In rising order: each may do what the ones before it may, but for the advisor, which has calls of its own. */
 enum api_role {
 	API_DENIED, /* every call answers PERMISSION_DENIED */
+	API_ADVISOR, /* proposes, and looks at the telemetry */
 	API_READER, /* sees */
 	API_OPERATOR, /* changes */
 	API_ROOT, /* ends the agent */
@@ -38,6 +41,7 @@ struct peer {
 /* Which numbers mean what on this machine; looked up once, by peer_policy_load(). */
 struct peer_policy {
 	uid_t own_uid; /* the agent's: may read even when no group exists */
+	uid_t advisor_uid; /* PEER_NO_USER = no such user */
 	gid_t reader_gid, operator_gid; /* PEER_NO_GROUP = no such group */
 };
 

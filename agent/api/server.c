@@ -28,6 +28,7 @@
 
 static const enum api_lane lane_of[API_ROLES] = {
 	[API_DENIED] = LANE_DENIED,
+	[API_ADVISOR] = LANE_ADVISOR,
 	[API_READER] = LANE_READER,
 	[API_OPERATOR] = LANE_PRIVILEGED,
 	[API_ROOT] = LANE_PRIVILEGED,
@@ -37,6 +38,7 @@ static const enum api_lane lane_of[API_ROLES] = {
 static const unsigned int lane_threads[API_LANES] = {
 	[LANE_PRIVILEGED] = 2,
 	[LANE_READER] = 1,
+	[LANE_ADVISOR] = 1,
 	[LANE_DENIED] = 1,
 };
 
@@ -121,12 +123,12 @@ static bool drained(struct api_server *server, uint32_t n_ports, unsigned int wa
 	until.tv_sec += wait_ms / 1000;
 	pthread_mutex_lock(&server->lock);
 	while (server->n_calls > 0 || server->n_captures > 0 || server->n_streams > 0 ||
-		server->n_shutdown < n_ports) {
+		server->n_tunes > 0 || server->n_shutdown < n_ports) {
 		if (pthread_cond_timedwait(&server->idle, &server->lock, &until) == ETIMEDOUT)
 			break;
 	}
 	done = server->n_calls == 0 && server->n_captures == 0 && server->n_streams == 0 &&
-	       server->n_shutdown >= n_ports;
+	       server->n_tunes == 0 && server->n_shutdown >= n_ports;
 	pthread_mutex_unlock(&server->lock);
 	return done;
 }

@@ -45,7 +45,7 @@ static bool is_asked(const char *asked, const char *name)
 	return strcmp(asked, name) == 0;
 }
 
-static void metric_message(Semantos__V1__TelemetryMetric *metric, const struct metric_view *view)
+void metric_message(Semantos__V1__TelemetryMetric *metric, const struct metric_view *view)
 {
 	const struct metric_def *def = &metric_defs[view->def];
 

@@ -321,6 +321,7 @@ static enum exit_code run_agent(struct run *run)
 	snprintf(socket_path, sizeof(socket_path), "%.*s/agent.sock", PATH_MAX - 16,
 		options->core.run_dir ? options->core.run_dir : "/run/semantos");
 	start_telemetry(run, object, sizeof(object));
+	core_telemetry(run->core, run->telemetry);
 	if (options->metrics) {
 		metrics = metrics_start(run->core, run->telemetry, options->metrics, run->error,
 			sizeof(run->error));

@@ -181,6 +181,10 @@ void control_keep(
 	struct core *core, uint64_t id, const char *observed, struct control_reply *reply);
 void control_unquarantine(struct core *core, const char *policy, struct control_reply *reply);
 
+/* The tuning loop (tune.h); valid as long as `core`. */
+struct tuner;
+struct tuner *control_tuner(struct core *core);
+
 /* Parse "shadow", "canary:N" (1..99), "enforce". 0 or -EINVAL. */
 int control_parse_mode(const char *text, enum semantos_mode *mode, uint32_t *canary_percent);
 const char *control_mode_name(enum semantos_mode mode);

@@ -95,6 +95,13 @@ void control_rollback(struct core *core, uint64_t id, const char *because, const
 {
 	guard_rollback(core->guard, id, said(because) ? because : "the operator asked",
 		said(observed) ? observed : NULL, reply);
+	if (!reply->error)
+		tune_rolled_back(core->tuner, id);
+}
+
+struct tuner *control_tuner(struct core *core)
+{
+	return core->tuner;
 }
 
 void control_keep(struct core *core, uint64_t id, const char *observed, struct control_reply *reply)

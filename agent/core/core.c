@@ -301,6 +301,23 @@ static bool start_guard(struct core *core)
 	return core->guard != NULL;
 }
 
+static bool start_tuner(struct core *core)
+{
+	char file[PATH_MAX];
+	const struct tuner_options options = {
+		.ops = tune_ops(core->guard), .root = core->options.safety_root, .file = file
+	};
+
+	snprintf(file, sizeof(file), "%.*s/tuner.json", PATH_MAX - 16, core->options.state_dir);
+	core->tuner = tuner_new(&options);
+	return core->tuner != NULL;
+}
+
+void core_telemetry(struct core *core, struct telemetry *telemetry)
+{
+	tuner_telemetry(core->tuner, telemetry);
+}
+
 struct core *core_new(
 	const struct core_options *options, enum exit_code *code, char *error, size_t error_len)
 {
@@ -361,7 +378,7 @@ struct core *core_new(
 			"The kernel does not run the lease program: %s.", strerror(-err));
 		goto out_free;
 	}
-	if (!start_guard(core)) {
+	if (!start_guard(core) || !start_tuner(core)) {
 		refuse(code, EXIT_CODE_FAILED, error, error_len, "Out of memory or threads.");
 		goto out_free;
 	}
@@ -377,6 +394,8 @@ int core_run(struct core *core)
 {
 	int err = loop_run(core->loop);
 
+	/* what is being tried is undone even before an upgrade, which leaves the rest in force */
+	tuner_end(core->tuner);
 	/* At once: the heartbeat has ended with the loop, and a silent agent's changes are undone. */
 	guard_end(core->guard, core->upgrade ? SAFETY_UPGRADE : SAFETY_STOP);
 	core_module_end(core);
@@ -413,6 +432,7 @@ void core_free(struct core *core)
 {
 	if (!core)
 		return;
+	tuner_free(core->tuner);
 	guard_free(core->guard);
 	trainer_free(core->trainer);
 	loop_free(core->loop);

@@ -35,10 +35,13 @@ struct core_options {
 };
 
 struct core;
+struct telemetry;
 
 /* NULL on failure with *code set to the exit code and one sentence in error[error_len]. */
 struct core *core_new(
 	const struct core_options *options, enum exit_code *code, char *error, size_t error_len);
+/* Between core_new() and core_run(): what the tuning loop may measure by. It must live until core_run() has returned. */
+void core_telemetry(struct core *core, struct telemetry *telemetry);
 int core_run(struct core *core); /* 0 or -errno; everything is detached and unpinned on return */
 void core_stop(struct core *core); /* from any thread or a signalfd handler */
 /* The same, but changes of settings stay for the next agent, which has SAFETY_UPGRADE_NS to come. SIGUSR2 does this. */

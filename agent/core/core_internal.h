@@ -16,6 +16,7 @@
 #include "agent/core/loop.h"
 #include "agent/core/policy.h"
 #include "agent/core/trainer.h"
+#include "agent/core/tune.h"
 
 #define CORE_LEASE_RENEW_NS 25000000ULL /* three renewals within SEMANTOS_LEASE_NS */
 #define CORE_LEASE_REST \
@@ -29,6 +30,7 @@ struct core {
 	struct loop *loop;
 	struct trainer *trainer;
 	struct guard *guard;
+	struct tuner *tuner;
 	atomic_bool upgrade; /* the next agent takes over what is in force */
 	struct bpf_lease lease;
 	bool lease_complained, lease_running;

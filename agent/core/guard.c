@@ -216,6 +216,17 @@ void guard_keep(struct guard *g, uint64_t id, const char *observed, struct contr
 	call(g, job, reply);
 }
 
+void guard_swap(struct guard *g, uint64_t id, bool new_value, struct control_reply *reply)
+{
+	struct job *job = job_new(guard_run_swap, "", reply);
+
+	if (!job)
+		return;
+	job->id = id;
+	job->new_value = new_value;
+	call(g, job, reply);
+}
+
 void guard_unquarantine(struct guard *g, const char *policy, struct control_reply *reply)
 {
 	struct job *job = job_new(guard_run_unquarantine, policy, reply);

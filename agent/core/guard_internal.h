@@ -22,6 +22,7 @@ struct job {
 	char name[RECORD_OWNER_MAX]; /* policy, or owner of the change */
 	uint64_t id;
 	bool shadow;
+	bool new_value;
 	enum change_mode mode;
 	size_t n_knobs;
 	struct {
@@ -70,6 +71,7 @@ void guard_run_admit(struct guard *guard, struct job *job);
 void guard_run_apply(struct guard *guard, struct job *job);
 void guard_run_rollback(struct guard *guard, struct job *job);
 void guard_run_keep(struct guard *guard, struct job *job);
+void guard_run_swap(struct guard *guard, struct job *job);
 void guard_run_unquarantine(struct guard *guard, struct job *job);
 void guard_run_eject(struct guard *guard, struct job *job);
 void guard_run_note(struct guard *guard, struct job *job);

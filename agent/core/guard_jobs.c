@@ -266,6 +266,27 @@ void guard_run_rollback(struct guard *g, struct job *job)
 		set_beat(g, false);
 }
 
+void guard_run_swap(struct guard *g, struct job *job)
+{
+	struct safety_error error = { "" };
+	char text[100];
+	int err;
+
+	if (!have_journal(g, job))
+		return;
+	err = safety_swap(g->safety, job->id, job->new_value, &error);
+	snprintf(text, sizeof(text), "the %s values of change %llu stand",
+		job->new_value ? "new" : "old", (unsigned long long)job->id);
+	guard_say(&job->reply, err, "", err ? error.text : text);
+	job->reply.change = job->id;
+	/* otherwise nothing changed that others see */
+	if (!err)
+		return;
+	guard_snapshot(g);
+	if (!atomic_load(&g->auto_open))
+		set_beat(g, false);
+}
+
 void guard_run_keep(struct guard *g, struct job *job)
 {
 	struct safety_error error = { "" };

@@ -403,13 +403,19 @@ int telemetry_figure(struct telemetry *telemetry, const char *name, const char *
 			[TELEMETRY_MEDIAN] = view.median,
 			[TELEMETRY_P95] = view.p95,
 			[TELEMETRY_P99] = view.p99,
-			[TELEMETRY_PER_S] = view.per_s };
+			[TELEMETRY_PER_S] = view.per_s,
+			[TELEMETRY_ANOMALIES] = view.anomalies };
 
 		*value = figures[figure];
 		err = isnan(*value) ? -ENODATA : 0;
 	}
 	pthread_mutex_unlock(&telemetry->lock);
 	return err;
+}
+
+uint32_t telemetry_interval_s(const struct telemetry *telemetry)
+{
+	return telemetry->options.interval_s;
 }
 
 int telemetry_history(struct telemetry *telemetry, const char *name, const char *label,

@@ -72,8 +72,11 @@ enum telemetry_figure {
 	TELEMETRY_MEDIAN,
 	TELEMETRY_P95,
 	TELEMETRY_P99,
-	TELEMETRY_PER_S
+	TELEMETRY_PER_S,
+	TELEMETRY_ANOMALIES
 };
+
+uint32_t telemetry_interval_s(const struct telemetry *telemetry); /* meant to lie between snapshots */
 
 /*
  * One figure of the last snapshot, by the metric's name and label ("" = the whole machine). 0 with *number, the

@@ -257,6 +257,14 @@ void control_unquarantine(struct core *core, const char *policy, struct control_
 		policy);
 }
 
+static struct tuner *fake_tuner;
+
+struct tuner *control_tuner(struct core *core)
+{
+	(void)core;
+	return fake_tuner;
+}
+
 int control_parse_mode(const char *text, enum semantos_mode *mode, uint32_t *canary_percent)
 {
 	unsigned int percent = 0;

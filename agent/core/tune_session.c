@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * tune_session.c - the order of things for one goal: wait until its guards hold, ask, take the answer, have it tried, rest,
+ * ask again; until the trials are used up, nothing is left to try, or the client is gone.
+ *
+ * On the tuner's thread. A session is freed here alone.
+ */
+#include "agent/core/tune_internal.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/util/log.h"
+
+#define LOOK_MS 250 /* while nothing is tried */
+#define STALE_LOOK_MS 2000 /* do the values still stand that a waiting proposal was made for? */
+
+void tune_session_free(struct tune_session *s)
+{
+	if (!s)
+		return;
+	free(s->series);
+	free(s->offered);
+	free(s->picture);
+	free(s);
+}
+
+void tune_to(struct tune_session *s, enum tune_phase phase, uint64_t ns)
+{
+	s->phase = phase;
+	s->phase_ns = ns;
+}
+
+static void close_question(struct tuner *t)
+{
+	t->session->question = 0;
+	t->session->inbox.full = false;
+	pthread_cond_broadcast(&t->news);
+}
+
+void tune_session_end(struct tuner *t, const char *why)
+{
+	struct tune_session *s = t->session;
+
+	close_question(t);
+	if (!s->ended)
+		tune_say(t, "ended", NULL, "Goal %llu has ended: %.300s.",
+			(unsigned long long)s->id, why);
+	tune_to(s, TUNE_ENDED, tune_now(t));
+}
+
+/* ---- sources ---- */
+
+static enum telemetry_figure figure_of(const char *text)
+{
+	static const char *const names[] = { "value", "median", "p95", "p99", "per_s",
+		"anomalies" };
+	unsigned int figure = TELEMETRY_VALUE;
+
+	/* the goal was checked: it is one of them */
+	while (figure < TELEMETRY_ANOMALIES && strcmp(text, names[figure]) != 0)
+		figure++;
+	return (enum telemetry_figure)figure;
+}
+
+/* A new snapshot is a report of every source it has: a metric that is not in it, or has no such value now, failed. */
+static void take_telemetry(struct tuner *t, uint64_t now)
+{
+	struct tune_session *s = t->session;
+	uint64_t number = s->snapshot;
+
+	for (uint32_t i = 0; t->telemetry && i <= s->goal.n_guards; i++) {
+		const struct slo_source *source =
+			i ? &s->goal.guard[i - 1].source : &s->goal.objective;
+		double value = NAN;
+		int err;
+
+		if (source->kind != SLO_TELEMETRY)
+			continue;
+		err = telemetry_figure(t->telemetry, source->metric, source->label,
+			figure_of(source->figure), &value, &number);
+		if (number == s->snapshot)
+			return;
+		slo_report(&s->series[i], now, source->every_ms * NS_PER_MS, err ? NAN : value,
+			err == -ENOENT	  ? "it is not measured here (any more)"
+			: err == -ENODATA ? "it has no value now"
+					  : NULL);
+	}
+	s->snapshot = number;
+}
+
+/* ---- phases ---- */
+
+static void say_idle(struct tuner *t, const char *why)
+{
+	struct tune_session *s = t->session;
+
+	if (strcmp(s->idle_why, why) == 0)
+		return;
+	snprintf(s->idle_why, sizeof(s->idle_why), "%s", why);
+	tune_say(t, "idle", NULL, "Nothing is tried while this is so: %s.", why);
+}
+
+/* Do all guards hold, and is the objective heard? Else why not, and whether that is only a matter of time. */
+static bool settled(struct tuner *t, uint64_t now, char *why, size_t size, bool *late)
+{
+	struct tune_session *s = t->session;
+	const struct slo_series *objective = &s->series[0];
+	char what[SLO_TEXT + SLO_NAME];
+
+	*late = true;
+	for (uint32_t i = 0; i < s->goal.n_guards; i++) {
+		enum slo_state state =
+			slo_look(&s->goal.guard[i], &s->series[1 + i], now, why, size);
+
+		if (state == SLO_HOLDS)
+			continue;
+		*late = state == SLO_BROKEN;
+		return false;
+	}
+	slo_source_text(&s->goal.objective, what, sizeof(what));
+	if (slo_silent(objective, &s->goal.objective, now)) {
+		snprintf(why, size, "%.120s, the objective, is silent", what);
+		return false;
+	}
+	if (isfinite(slo_last(objective)))
+		return true;
+	*late = objective->count > 0;
+	snprintf(why, size, "%.120s, the objective, gave no number%s%.60s", what,
+		objective->error[0] ? ": " : "", objective->error);
+	return false;
+}
+
+static bool is_held(const struct tuner *t, const char *name)
+{
+	const struct tune_session *s = t->session;
+
+	for (uint32_t i = 0; i < s->n_held && i < TUNE_HELD; i++) {
+		if (strcmp(s->held[i], name) == 0)
+			return true;
+	}
+	for (uint32_t i = 0; i < t->n_records; i++) {
+		const struct tune_record *record = t->record[i];
+
+		for (uint32_t k = 0; record->state == TUNE_KEPT && k < record->n_knobs; k++) {
+			if (strcmp(record->knob[k].name, name) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void ask(struct tuner *t, uint64_t now)
+{
+	struct tune_session *s = t->session;
+	struct tune_knob *knob = NULL;
+	uint32_t n = 0, left_out = 0;
+	int err;
+
+	pthread_mutex_unlock(&t->lock);
+	err = tune_offer(t->root, &s->goal, &knob, &n, &left_out);
+	pthread_mutex_lock(&t->lock);
+	if (err) {
+		tune_session_end(t, "the agent has no memory left");
+		return;
+	}
+	free(s->offered);
+	s->offered = knob;
+	s->n_offered = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!is_held(t, knob[i].name))
+			s->offered[s->n_offered++] = knob[i];
+	}
+	if (!s->n_offered) {
+		tune_session_end(t, n ? "every knob it may change is held by a change in force"
+				      : "this machine has no knob it may change");
+		return;
+	}
+	if (left_out && !s->last_question_said)
+		tune_say(t, "idle", NULL,
+			"%u knobs are offered, and %u more are not: name fewer of them.",
+			s->n_offered, left_out);
+	s->last_question_said = true;
+	free(s->picture);
+	s->picture = tune_picture(t);
+	s->question = ++t->last_question;
+	s->inbox.full = false;
+	tune_to(s, TUNE_ASK, now);
+	pthread_cond_broadcast(&t->news);
+}
+
+static void settle(struct tuner *t, uint64_t now)
+{
+	struct tune_session *s = t->session;
+	char why[SLO_WHY];
+	bool late;
+
+	if (!settled(t, now, why, sizeof(why), &late)) {
+		if (late)
+			say_idle(t, why);
+		return;
+	}
+	if (s->trials_left == 0) {
+		tune_session_end(t, "its trials are used up");
+		return;
+	}
+	s->idle_why[0] = '\0';
+	ask(t, now);
+}
+
+static void list_knobs(const struct tune_record *record, char *out, size_t size)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (uint32_t i = 0; i < record->n_knobs; i++)
+		record_add(out, size, &len, "%s%.100s %.40s -> %.40s", i ? ", " : "",
+			record->knob[i].name, record->was[i].value, record->knob[i].value);
+}
+
+static void take_answer(struct tuner *t, uint64_t now)
+{
+	struct tune_session *s = t->session;
+	struct tune_record *record;
+	char knobs[300], why[ROLLOUT_WHY];
+
+	if (s->inbox.record.n_knobs == 0) {
+		record_text(knobs, sizeof(knobs), s->inbox.record.rationale);
+		tune_say(t, "idle", NULL, "The advisor has nothing to propose: %s", knobs);
+		tune_session_end(t, "the advisor has nothing more to propose");
+		return;
+	}
+	record = tune_record_new(t);
+	if (!record) {
+		tune_session_end(t, "the agent has no memory left");
+		return;
+	}
+	{
+		uint64_t id = record->id;
+
+		*record = s->inbox.record;
+		record->id = id;
+	}
+	record->goal = s->id;
+	record->lower_is_better = s->goal.lower_is_better;
+	memcpy(record->objective, s->objective, sizeof(record->objective));
+	record->before = record->after = record->change_share = record->low = record->high = NAN;
+	record->unix_ms = tune_unix_ms();
+	record->state = TUNE_WAITING;
+	s->record = record;
+	s->trials_left--;
+	close_question(t);
+	list_knobs(record, knobs, sizeof(knobs));
+	tune_say(t, "proposed", record, "Proposal %llu: %s, because %.150s",
+		(unsigned long long)record->id, knobs, record->rationale);
+	if (!threshold_admit(&t->threshold, record->uncertainty, why, sizeof(why))) {
+		tune_conclude(t, TUNE_VETOED, TUNE_V_VETOED, false, why);
+		return;
+	}
+	tune_say(t, "admitted", record, "Proposal %llu is admitted: its uncertainty is %.2f.",
+		(unsigned long long)record->id, record->uncertainty);
+	s->approved = s->rejected = false;
+	if (s->goal.automatic) {
+		tune_trial_begin(t, now);
+		return;
+	}
+	tune_say(t, "waiting", record,
+		"Proposal %llu waits: semantosctl approve %llu, or reject %llu --why TEXT.",
+		(unsigned long long)record->id, (unsigned long long)record->id,
+		(unsigned long long)record->id);
+	tune_to(s, TUNE_WAIT, now);
+	s->stale_look_ns = now;
+}
+
+/* The operator's word, or a reason not to wait for it any more. */
+static void wait_for_word(struct tuner *t, uint64_t now)
+{
+	struct tune_session *s = t->session;
+	char name[RECORD_NAME_MAX], text[400];
+	bool same;
+
+	if (s->rejected) {
+		snprintf(text, sizeof(text), "the operator rejected it: %s", s->reject_why);
+		tune_conclude(t, TUNE_REJECTED, TUNE_V_REJECTED, false, text);
+		return;
+	}
+	if (s->approved) {
+		tune_trial_begin(t, now);
+		return;
+	}
+	if (now - s->phase_ns > TUNE_WAIT_MS * NS_PER_MS) {
+		tune_conclude(t, TUNE_STALE, TUNE_V_STOPPED, false,
+			"nobody said a word on it within an hour");
+		return;
+	}
+	if (now - s->stale_look_ns < STALE_LOOK_MS * NS_PER_MS)
+		return;
+	s->stale_look_ns = now;
+	pthread_mutex_unlock(&t->lock);
+	same = tune_unchanged(t->root, s->record->was, s->record->n_knobs, name);
+	pthread_mutex_lock(&t->lock);
+	if (!same && !s->approved) {
+		snprintf(text, sizeof(text),
+			"%.200s was changed since, so it does not fit any more", name);
+		tune_conclude(t, TUNE_STALE, TUNE_V_STOPPED, false, text);
+	}
+}
+
+/* Why all is to end, or NULL. */
+static const char *ending(const struct tuner *t)
+{
+	const struct tune_session *s = t->session;
+
+	if (t->ending)
+		return "the agent ends";
+	if (s->gone)
+		return "the client is gone";
+	return s->stop[0] ? s->stop : NULL;
+}
+
+/* With what is being tried undone, or left to the keeper. True: the session is freed. */
+static bool wind_up(struct tuner *t, uint64_t now, uint64_t *next)
+{
+	struct tune_session *s = t->session;
+	const char *why = ending(t);
+
+	if (!why)
+		return false;
+	if (s->phase == TUNE_TRY) {
+		if (s->rollout.phase != ROLLOUT_OVER) {
+			rollout_stop(&s->rollout, why);
+			s->stopped = true;
+		}
+		*next = tune_trial_step(t, now);
+		/* it is being tried to undo it, which the end of the agent does not wait for: see guard_end() */
+		if (s->phase == TUNE_TRY && !t->ending)
+			return false;
+	} else if (s->record) {
+		tune_conclude(t, TUNE_STALE, TUNE_V_STOPPED, false, why);
+	}
+	if (s->phase != TUNE_ENDED)
+		tune_session_end(t, why);
+	if (!s->gone && !t->ending)
+		return false;
+	t->session = NULL;
+	tune_session_free(s);
+	pthread_cond_broadcast(&t->news);
+	*next = UINT64_MAX;
+	return true;
+}
+
+uint64_t tune_session_step(struct tuner *t, uint64_t now)
+{
+	struct tune_session *s = t->session;
+	uint64_t next = now + LOOK_MS * NS_PER_MS;
+
+	if (wind_up(t, now, &next))
+		return next;
+	if (s->phase == TUNE_TRY && ending(t))
+		return next;
+	if (s->phase != TUNE_ENDED)
+		take_telemetry(t, now);
+	if (s->phase == TUNE_REST && now >= s->phase_ns)
+		tune_to(s, TUNE_SETTLE, now);
+	switch (s->phase) {
+	case TUNE_SETTLE:
+		settle(t, now);
+		break;
+	case TUNE_ASK:
+		if (!t->watch)
+			say_idle(t, "no advisor is connected");
+		if (s->inbox.full)
+			take_answer(t, now);
+		break;
+	case TUNE_WAIT:
+		wait_for_word(t, now);
+		break;
+	case TUNE_TRY:
+		return tune_trial_step(t, now);
+	case TUNE_ENDED:
+		return UINT64_MAX;
+	default:
+		break;
+	}
+	/* what came about may be gone on with at once */
+	if (s->phase == TUNE_TRY || ending(t))
+		return now;
+	return next;
+}

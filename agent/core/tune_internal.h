@@ -2,7 +2,8 @@
 /*
  * tune_internal.h - the tuner's insides. Of tune*.c alone.
  *
- * tune.c has the calls and the thread; tune_session.c the order of things; tune_trial.c one proposal being tried;
+ * tune.c has the thread, tune_operator.c and tune_advisor.c the calls; tune_session.c the order of things; tune_trial.c
+ * one proposal being tried;
  * tune_check.c what is refused; tune_knobs.c what is offered; tune_memory.c what is remembered. Everything under `lock`,
  * which is let go while ops, files or knobs are waited for: only the thread moves a session on and frees it, calls leave
  * it a note (gone, stop, approved, inbox).
@@ -11,6 +12,7 @@
 #define SEMANTOS_CORE_TUNE_INTERNAL_H
 
 #include <pthread.h>
+#include <time.h>
 #include "agent/core/tune.h"
 #include "agent/safety/drift.h"
 #include "agent/safety/rollout.h"
@@ -110,6 +112,12 @@ uint64_t tune_now(const struct tuner *t);
 uint64_t tune_unix_ms(void);
 
 /* ---- tune.c ---- */
+
+struct timespec tune_deadline(uint32_t ms); /* CLOCK_MONOTONIC, as the conditions' */
+__attribute__((format(printf, 3, 4))) void tune_answer(
+	struct control_reply *reply, int error, const char *fmt, ...);
+/* Under `lock`; NULL: there is no such goal (any more). */
+struct tune_session *tune_session_of(struct tuner *t, uint64_t goal);
 
 /* Into the client's queue. record may be NULL; its numbers go along when it has an outcome. */
 __attribute__((format(printf, 4, 5))) void tune_say(

@@ -76,7 +76,8 @@ enum telemetry_figure {
 	TELEMETRY_ANOMALIES
 };
 
-uint32_t telemetry_interval_s(const struct telemetry *telemetry); /* meant to lie between snapshots */
+uint32_t telemetry_interval_s(
+	const struct telemetry *telemetry); /* meant to lie between snapshots */
 
 /*
  * One figure of the last snapshot, by the metric's name and label ("" = the whole machine). 0 with *number, the

@@ -5,7 +5,6 @@
  */
 #include "tests/unit/tune_world.h"
 
-
 static bool swappiness_is(const char *value)
 {
 	return file_is(w.f.root, SWAPPINESS_FILE, value);

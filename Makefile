@@ -19,7 +19,7 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Werror
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(WARN) -D_GNU_SOURCE -DSEMANTOS_VERSION='"$(VERSION)"' -I. -I$(B)/gen $(CFLAGS) -MMD -MP
-LIBS := -lbpf -lelf -lz -lgrpc -lgpr -lprotobuf-c -ljansson -linih -lcap-ng -lsystemd -lblkid -lpthread -lm -Wl,--as-needed -lmicrohttpd -Wl,--no-as-needed
+LIBS := -lbpf -lelf -lz -lgrpc -lgpr -lprotobuf-c -ljansson -linih -lcap-ng -lsystemd -lblkid -lpthread -lm -Wl,--as-needed -lmicrohttpd -lcurl -Wl,--no-as-needed
 BPF_CFLAGS := -std=gnu11 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-declarations -I. -idirafter /usr/include/x86_64-linux-gnu
 

@@ -9,6 +9,7 @@
 
 #include <string.h>
 #include "agent/cli/cmd_safety.h"
+#include "agent/cli/cmd_tune.h"
 #include "agent/cli/ctl.h"
 #include "agent/safety/record.h"
 
@@ -154,12 +155,14 @@ int cmd_rollback_any(int argc, char **argv)
 	struct ctl ctl = { .command = "rollback",
 		.usage = "Usage: semantosctl rollback ID [--because TEXT] [--observed TEXT]\n\n"
 			 "Put back what a change found, unless somebody else changed it since. "
-			 "Works without an agent too.\n\n"
+			 "Works without an agent too.\nID is the number of a change, or that of a "
+			 "proposal, e.g. p7, whose change is meant then.\n\n"
 			 "      --because TEXT   goes into the journal\n"
 			 "      --observed TEXT  what came of the change; likewise\n"
 			 "      --dir DIR        the journal's folder, when no agent runs\n" };
 	Semantos__V1__RollbackRequest request = SEMANTOS__V1__ROLLBACK_REQUEST__INIT;
 	struct words words = { 0 };
+	uint64_t proposal;
 	int code;
 
 	if (offline(NULL, argv))
@@ -167,6 +170,8 @@ int cmd_rollback_any(int argc, char **argv)
 	code = ctl_parse(&ctl, argc, argv, options, word_option, &words, 1, 1);
 	if (code != CTL_GO_ON)
 		return code;
+	if (proposal_word(argv[optind], &proposal))
+		return proposal_rollback(&ctl, proposal, words.because, words.observed);
 	if (!ctl_number(argv[optind], 1, UINT64_MAX - 1, &request.change))
 		return ctl_fail(&ctl, EXIT_CODE_USAGE,
 			"%.40s is no number of a change: see `semantosctl history`.", argv[optind]);

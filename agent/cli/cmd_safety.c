@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "agent/cli/cmd_tune.h"
 #include "agent/cli/ctl.h"
 #include "agent/cli/status_json.h"
 #include "agent/cli/table.h"
@@ -380,19 +381,28 @@ int cmd_explain(int argc, char **argv)
 		.offline = true,
 		.usage = "Usage: semantosctl explain ID\n\n"
 			 "Say what a change did, on what evidence, what came of it, and how to "
-			 "undo it.\n\n" DIR_HELP };
+			 "undo it. ID is the number of a\nchange, or that of a proposal, e.g. p7 "
+			 "(see `semantosctl recommend`).\n\n" DIR_HELP };
 	struct safety_error error;
 	struct place place = { 0 };
 	int code = start(&ctl, &place, argc, argv, 1), err;
 	static char text[16384];
 	uint64_t id;
 
+	if (code == CTL_GO_ON && proposal_word(argv[optind], &id))
+		return proposal_explain(&ctl, id);
 	if (code != CTL_GO_ON || !change_id(&ctl, argv[optind], &id, &code))
 		return code;
 	err = safety_explain(place.dir, id, text, sizeof(text), &error);
 	if (err)
 		return failed(&ctl, err, &error);
-	return ctl.json ? explain_json(place.dir, id, text) : done(&ctl, text);
+	if (ctl.json)
+		return explain_json(place.dir, id, text);
+	code = done(&ctl, text);
+	/* another folder is that of no agent */
+	if (strcmp(place.dir, SAFETY_DIR) == 0)
+		proposal_of_change(&ctl, id);
+	return code;
 }
 
 int cmd_audit(int argc, char **argv)

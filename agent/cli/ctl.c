@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include "agent/api/server.h"
 
-#define MAX_OPTIONS 16
+#define MAX_OPTIONS 24
 #define TIMEOUT_MAX_S 3600
 
 enum { OPT_JSON = 'j', OPT_HELP = 'h', OPT_SOCKET = 1, OPT_TIMEOUT };
@@ -55,7 +55,7 @@ int ctl_parse(struct ctl *ctl, int argc, char **argv, const struct option *extra
 	void *ctx, int min_args, int max_args)
 {
 	struct option all[MAX_OPTIONS + N_COMMON + 1] = { 0 };
-	char why[160] = "";
+	char why[240] = "";
 	size_t n = 0;
 	int opt;
 
@@ -94,6 +94,7 @@ int ctl_parse(struct ctl *ctl, int argc, char **argv, const struct option *extra
 			snprintf(why, sizeof(why), "Option %.60s needs a value", argv[optind - 1]);
 			return usage_error(ctl, why);
 		default:
+			why[0] = '\0'; /* of an option before it */
 			if (opt != '?' && fn && fn(ctx, opt, optarg, why, sizeof(why)))
 				break;
 			if (!why[0])

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agent/cli/cmd_safety.h"
+#include "agent/cli/cmd_tune.h"
 #include "agent/cli/commands.h"
 #include "agent/cli/ctl.h"
 #include "agent/util/exitcode.h"
@@ -31,6 +32,11 @@ static const struct command {
 	{ "replay", "judge a model on a capture, in time order", cmd_replay },
 	{ "model", "use, show or import a model", cmd_model },
 	{ "volume", "make, start, show, mend and remove replica volumes", cmd_volume },
+	{ "tune", "find better kernel settings for a goal, and keep or undo each", cmd_tune },
+	{ "recommend", "what was proposed: why, how sure, what came of it", cmd_recommend },
+	{ "approve", "let a proposal be tried", cmd_approve },
+	{ "reject", "refuse one", cmd_reject },
+	{ "reset", "undo everything that tuning kept", cmd_reset },
 	{ "apply", "change kernel settings, journaled and undone", cmd_apply },
 	{ "keep", "put on record what came of a change that stays", cmd_keep },
 	{ "rollback", "undo one change by its number", cmd_rollback_any },

@@ -15,6 +15,11 @@ _semantosctl_folders()
 	done
 }
 
+_semantosctl_proposals()
+{
+	semantosctl recommend --timeout 1 2>/dev/null | awk '$2 == "waiting" { print $1 }'
+}
+
 _semantosctl_knobs()
 {
 	semantosctl knobs 2>/dev/null | awk 'NR > 1 { print $1 }'
@@ -24,7 +29,7 @@ _semantosctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
 	local commands="probe knobs status list attach detach mode stats telemetry capture train replay model shutdown
-		apply keep rollback unquarantine history explain audit recover volume"
+		tune recommend approve reject reset apply keep rollback unquarantine history explain audit recover volume"
 	local command="" sub="" nth=0 i words=""
 	COMPREPLY=()
 
@@ -32,7 +37,8 @@ _semantosctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--socket|--timeout|--because|--evidence|--expect|--observed|--policy|--dir|--mode|--device|--rows|--duration|--interval|--count|--label|--root|--subsystem|--policy-path|-o|--output|--model|\
-		--wipe|--rebuild|--region-kib|--nowait-reject|--hedge-us)
+		--wipe|--rebuild|--region-kib|--nowait-reject|--hedge-us|\
+		--slo|--improve|--workload|--apply|--knob|--slice|--washout|--pairs|--trials|--seed|--prometheus|--every|--why)
 			((i++)) ;;
 		-*) ;;
 		*)
@@ -69,9 +75,16 @@ _semantosctl()
 		mapfile -t COMPREPLY < <(compgen -W "adam sgd" -- "$cur"); return ;;
 	--labeler)
 		mapfile -t COMPREPLY < <(compgen -W "inflection percentile-85 periods" -- "$cur"); return ;;
+	--apply)
+		mapfile -t COMPREPLY < <(compgen -W "advise auto" -- "$cur"); return ;;
+	--knob)
+		mapfile -t COMPREPLY < <(compgen -W "$(_semantosctl_knobs)" -- "$cur")
+		declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
+		return ;;
 	--policy)
 		mapfile -t COMPREPLY < <(compgen -W "$(_semantosctl_policies)" -- "$cur"); return ;;
-	--timeout|--because|--evidence|--expect|--observed|--rows|--duration|--interval|--count|--region-kib|--nowait-reject|--hedge-us)
+	--timeout|--because|--evidence|--expect|--observed|--rows|--duration|--interval|--count|--region-kib|--nowait-reject|--hedge-us|\
+	--slo|--improve|--workload|--slice|--washout|--pairs|--trials|--prometheus|--every|--why)
 		return ;;
 	esac
 
@@ -82,6 +95,11 @@ _semantosctl()
 		case $command in
 		status|list|detach|mode) words+=" --socket --timeout" ;;
 		shutdown) words+=" --socket --timeout --upgrade" ;;
+		tune) words+=" --socket --timeout --slo --improve --higher --lower --workload --apply --knob --slice --washout --pairs
+			--trials --seed --because --prometheus --every --dry-run" ;;
+		recommend|approve) words+=" --socket --timeout" ;;
+		reject) words+=" --socket --timeout --why" ;;
+		reset) words+=" --socket --timeout --forget" ;;
 		apply) words+=" --socket --timeout --mode --because --evidence --expect --policy" ;;
 		keep) words+=" --socket --timeout --observed" ;;
 		rollback) words+=" --socket --timeout --because --observed --dir" ;;
@@ -115,6 +133,7 @@ _semantosctl()
 			mapfile -t COMPREPLY < <(compgen -W "$(_semantosctl_knobs)" -- "$cur")
 			declare -F __ltrim_colon_completions >/dev/null && __ltrim_colon_completions "$cur"
 			return ;;
+		approve,,0|reject,,0|recommend,,0) words=$(_semantosctl_proposals) ;;
 		model,,0) words="use show import" ;;
 		volume,,0) words="create start status resync remove" ;;
 		volume,*) mapfile -t COMPREPLY < <(compgen -f -- "${cur:-/dev/}"); return ;;

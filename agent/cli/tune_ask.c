@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tune_ask.c - the options of `semantosctl tune`, what contradicts itself among them, and the request they make.
+ */
+#include "agent/cli/tune_ask.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include "agent/cli/ctl.h"
+#include "agent/cli/prometheus.h"
+
+#define EVERY_MS 5000
+#define EVERY_MAX_MS 600000 /* as the agent bounds it */
+#define SLICE_MS 10000 /* the agent's default */
+#define SLICE_MIN_MS 100
+#define SLICE_MAX_MS 3600000
+#define PAIRS_MIN 8
+#define PAIRS_MAX 256
+#define TRIALS_MAX 10000
+
+enum {
+	OPT_SLO = 256,
+	OPT_IMPROVE,
+	OPT_HIGHER,
+	OPT_LOWER,
+	OPT_WORKLOAD,
+	OPT_APPLY,
+	OPT_KNOB,
+	OPT_SLICE,
+	OPT_WASHOUT,
+	OPT_PAIRS,
+	OPT_TRIALS,
+	OPT_SEED,
+	OPT_BECAUSE,
+	OPT_PROMETHEUS,
+	OPT_EVERY,
+	OPT_DRY_RUN
+};
+
+const struct option tune_ask_options[] = { { "slo", required_argument, NULL, OPT_SLO },
+	{ "improve", required_argument, NULL, OPT_IMPROVE },
+	{ "higher", no_argument, NULL, OPT_HIGHER }, { "lower", no_argument, NULL, OPT_LOWER },
+	{ "workload", required_argument, NULL, OPT_WORKLOAD },
+	{ "apply", required_argument, NULL, OPT_APPLY },
+	{ "knob", required_argument, NULL, OPT_KNOB },
+	{ "slice", required_argument, NULL, OPT_SLICE },
+	{ "washout", required_argument, NULL, OPT_WASHOUT },
+	{ "pairs", required_argument, NULL, OPT_PAIRS },
+	{ "trials", required_argument, NULL, OPT_TRIALS },
+	{ "seed", required_argument, NULL, OPT_SEED },
+	{ "because", required_argument, NULL, OPT_BECAUSE },
+	{ "prometheus", required_argument, NULL, OPT_PROMETHEUS },
+	{ "every", required_argument, NULL, OPT_EVERY },
+	{ "dry-run", no_argument, NULL, OPT_DRY_RUN }, { 0 } };
+
+const char tune_ask_help[] =
+	"Usage: semantosctl tune --slo 'SOURCE < LIMIT'... [--workload CMD] [--apply advise|auto] "
+	"[options]\n\n"
+	"Let the agent look for better kernel settings as long as this command runs: it proposes, "
+	"tries in\n"
+	"stages, keeps what gains and undoes the rest. Ctrl-C ends it; what is being tried is "
+	"undone then.\n\n"
+	"      --slo GUARD        must hold, may be given 16 times: 'block_read_latency[vda].p99 < "
+	"2ms',\n"
+	"                         'cmd:COMMAND < NUMBER' (the last number of its last line),\n"
+	"                         'prom:QUERY < LIMIT'; also <=, > and >=\n"
+	"      --improve SOURCE   what is to get better; without it the first --slo's\n"
+	"      --higher, --lower  which way that is\n"
+	"      --workload CMD     run this again and again: its time, or the number of its last "
+	"line\n"
+	"                         'metric=NUMBER', is to get better; with --improve it is only "
+	"run\n"
+	"      --apply HOW        advise: ask before each change (the default); auto: do not ask\n"
+	"      --knob NAME        only this setting, or those that begin so when it ends in '*'; "
+	"may be\n"
+	"                         repeated. Without it those that the tables call safe\n"
+	"      --slice TIME       one measurement, e.g. 10s\n"
+	"      --washout TIME     left out after each change of a value, e.g. 2s\n"
+	"      --pairs N          measurements with and without, before a value is judged (8 to "
+	"256)\n"
+	"      --trials N         proposals tried at most\n"
+	"      --seed N           of the order in which slices come\n"
+	"      --because TEXT     what it is for; goes on record\n"
+	"      --prometheus URL   of the server that is asked (" PROMETHEUS_URL ")\n"
+	"      --every TIME       between two runs of a command or query (5s)\n"
+	"      --dry-run          check and measure everything once, and change nothing\n\n"
+	"Commands run here, as the user who types this, each for at most --timeout.\n\n";
+
+void tune_ask_init(struct tune_ask *ask)
+{
+	memset(ask, 0, sizeof(*ask));
+	ask->apply = "advise";
+	ask->every_ms = EVERY_MS;
+}
+
+static bool direction(struct tune_ask *ask, enum tune_direction to, char *why, size_t why_len)
+{
+	if (ask->said != TUNE_UNSAID && ask->said != to) {
+		snprintf(why, why_len, "--higher and --lower contradict each other: give one");
+		return false;
+	}
+	ask->said = to;
+	return true;
+}
+
+static bool add_guard(struct tune_ask *ask, const char *value, char *why, size_t why_len)
+{
+	if (ask->n_guards == TUNE_ASK_GUARDS) {
+		snprintf(why, why_len, "--slo may be given %d times at most", TUNE_ASK_GUARDS);
+		return false;
+	}
+	return goal_parse_guard(value, &ask->guard[ask->n_guards++], why, why_len) == 0;
+}
+
+static bool add_knob(struct tune_ask *ask, const char *value, char *why, size_t why_len)
+{
+	const char *star = strchr(value, '*');
+
+	if (ask->n_knobs == TUNE_ASK_KNOBS)
+		snprintf(why, why_len, "--knob may be given %d times at most", TUNE_ASK_KNOBS);
+	else if (!strchr(value, ':') || (star && star[1]) || strlen(value) >= 200)
+		snprintf(why, why_len,
+			"\"%.60s\" names no knob: it is e.g. sysctl:vm.swappiness or sysctl:vm.*, "
+			"see "
+			"`semantosctl knobs`",
+			value);
+	else
+		ask->knob[ask->n_knobs++] = value;
+	return !why[0];
+}
+
+static bool duration(const char *option, const char *value, uint32_t min_ms, uint32_t max_ms,
+	uint32_t *ms, char *why, size_t why_len)
+{
+	snprintf(why, why_len, "%s takes %g s to %g s, e.g. 10s or 500ms, not \"%.40s\"", option,
+		min_ms / 1000.0, max_ms / 1000.0, value);
+	return goal_duration_ms(value, min_ms, max_ms, ms);
+}
+
+static bool count(const char *option, const char *value, uint64_t min, uint64_t max, uint64_t *n,
+	char *why, size_t why_len)
+{
+	snprintf(why, why_len, "%s takes %llu to %llu, not \"%.40s\"", option,
+		(unsigned long long)min, (unsigned long long)max, value);
+	return ctl_number(value, min, max, n);
+}
+
+static bool workload(struct tune_ask *ask, const char *value, char *why, size_t why_len)
+{
+	char text[GOAL_TEXT_MAX + 8];
+
+	if (ask->has_workload) {
+		snprintf(why, why_len, "--workload may be given once: put two into one script");
+		return false;
+	}
+	snprintf(text, sizeof(text), "cmd:%s", value);
+	if (goal_parse_source(text, &ask->workload, why, why_len))
+		return false;
+	ask->workload.kind = GOAL_WORKLOAD;
+	ask->has_workload = true;
+	return true;
+}
+
+bool tune_ask_option(void *ctx, int id, const char *value, char *why, size_t why_len)
+{
+	struct tune_ask *ask = ctx;
+	uint64_t n = 0;
+	bool ok;
+
+	switch (id) {
+	case OPT_SLO:
+		return add_guard(ask, value, why, why_len);
+	case OPT_IMPROVE:
+		snprintf(why, why_len, "--improve may be given once");
+		ok = !ask->has_improve;
+		ask->has_improve = true;
+		return ok && goal_parse_source(value, &ask->improve, why, why_len) == 0;
+	case OPT_HIGHER:
+		return direction(ask, TUNE_HIGHER, why, why_len);
+	case OPT_LOWER:
+		return direction(ask, TUNE_LOWER, why, why_len);
+	case OPT_WORKLOAD:
+		return workload(ask, value, why, why_len);
+	case OPT_APPLY:
+		snprintf(why, why_len, "--apply takes advise or auto, not %.40s", value);
+		ask->apply = value;
+		return strcmp(value, "advise") == 0 || strcmp(value, "auto") == 0;
+	case OPT_KNOB:
+		return add_knob(ask, value, why, why_len);
+	case OPT_SLICE:
+		return duration(
+			"--slice", value, SLICE_MIN_MS, SLICE_MAX_MS, &ask->slice_ms, why, why_len);
+	case OPT_WASHOUT:
+		return duration("--washout", value, SLICE_MIN_MS, SLICE_MAX_MS, &ask->washout_ms,
+			why, why_len);
+	case OPT_EVERY:
+		return duration(
+			"--every", value, SLICE_MIN_MS, EVERY_MAX_MS, &ask->every_ms, why, why_len);
+	case OPT_PAIRS:
+		ok = count("--pairs", value, PAIRS_MIN, PAIRS_MAX, &n, why, why_len);
+		ask->pairs = (uint32_t)n;
+		return ok;
+	case OPT_TRIALS:
+		ok = count("--trials", value, 1, TRIALS_MAX, &n, why, why_len);
+		ask->trials = (uint32_t)n;
+		return ok;
+	case OPT_SEED:
+		return count("--seed", value, 0, UINT64_MAX, &ask->seed, why, why_len);
+	case OPT_BECAUSE:
+		snprintf(why, why_len, "--because takes 1 to 255 bytes");
+		ask->because = value;
+		return *value && strlen(value) <= 255;
+	case OPT_PROMETHEUS:
+		ask->prometheus = value;
+		return prometheus_url(value, why, why_len) == 0;
+	case OPT_DRY_RUN:
+		ask->dry_run = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool asks_prometheus(const struct tune_ask *ask)
+{
+	bool any = ask->has_improve && ask->improve.kind == GOAL_PROMETHEUS;
+
+	for (size_t i = 0; i < ask->n_guards; i++)
+		any |= ask->guard[i].source.kind == GOAL_PROMETHEUS;
+	return any;
+}
+
+/* Which way the guards say the objective gets better, if one of them is about it. */
+static enum tune_direction of_guards(const struct tune_ask *ask)
+{
+	for (size_t i = 0; i < ask->n_guards; i++) {
+		if (goal_same(&ask->guard[i].source, &ask->objective))
+			return ask->guard[i].relation[0] == '<' ? TUNE_LOWER : TUNE_HIGHER;
+	}
+	return TUNE_UNSAID;
+}
+
+int tune_ask_settle(struct tune_ask *ask, char *why, size_t why_len)
+{
+	char text[GOAL_TEXT_MAX + 8];
+
+	if (ask->prometheus && !asks_prometheus(ask)) {
+		snprintf(why, why_len,
+			"--prometheus is given, and nothing is asked of it: add --slo 'prom:QUERY "
+			"< "
+			"LIMIT', or leave it out");
+		return -EINVAL;
+	}
+	if (!ask->prometheus)
+		ask->prometheus = PROMETHEUS_URL;
+	if (ask->has_improve) {
+		ask->objective = ask->improve;
+		ask->workload_is_load = ask->has_workload;
+	} else if (ask->has_workload) {
+		ask->objective = ask->workload;
+	} else if (ask->n_guards > 0) {
+		ask->objective = ask->guard[0].source;
+	} else {
+		snprintf(why, why_len,
+			"Something to hold or to improve is missing: give --slo, --workload or "
+			"--improve");
+		return -EINVAL;
+	}
+	ask->direction = ask->said != TUNE_UNSAID ? ask->said : of_guards(ask);
+	if (ask->direction == TUNE_UNSAID && goal_better(&ask->objective) < 0)
+		ask->direction = TUNE_LOWER;
+	if (ask->direction == TUNE_UNSAID && ask->objective.kind != GOAL_WORKLOAD) {
+		goal_source_text(&ask->objective, text, sizeof(text));
+		snprintf(why, why_len, "Is more or less of %.80s better? Add --higher or --lower",
+			text);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+int tune_ask_slice(struct tune_ask *ask, uint32_t took_ms, char *why, size_t why_len)
+{
+	bool again = ask->objective.kind == GOAL_WORKLOAD;
+	uint64_t need_ms = took_ms + (uint64_t)(again ? took_ms : ask->every_ms);
+	uint64_t slice_ms = ask->slice_ms ? ask->slice_ms : SLICE_MS;
+
+	if (ask->objective.kind == GOAL_TELEMETRY || need_ms <= slice_ms)
+		return 0;
+	need_ms = need_ms * 5 / 4; /* one run is not as long as another */
+	need_ms = (need_ms + 999) / 1000 * 1000;
+	if (need_ms > SLICE_MAX_MS) {
+		snprintf(why, why_len,
+			"A run takes %.1f s, which is too long to be compared: give a shorter one",
+			took_ms / 1000.0);
+		return -EINVAL;
+	}
+	if (ask->slice_ms) {
+		snprintf(why, why_len,
+			"A run takes %.1f s%s, so a slice of %g s may hold none whole: give "
+			"--slice %llus "
+			"or leave it out",
+			took_ms / 1000.0, again ? "" : " and begins at most every --every",
+			ask->slice_ms / 1000.0, (unsigned long long)(need_ms / 1000));
+		return -EINVAL;
+	}
+	ask->slice_ms = (uint32_t)need_ms;
+	return 0;
+}
+
+const struct goal_source *tune_ask_source(const struct tune_ask *ask, size_t i)
+{
+	return i == 0 ? &ask->objective : &ask->guard[i - 1].source;
+}
+
+/* How often the agent hears of it at least: a slow one when it ends, one that hangs after its timeout. */
+static uint32_t heard_every(const struct tune_ask *ask, enum goal_kind kind, uint32_t timeout_ms)
+{
+	uint32_t ms = kind == GOAL_WORKLOAD ? timeout_ms : ask->every_ms;
+
+	if (kind != GOAL_PROMETHEUS && ms < timeout_ms)
+		ms = timeout_ms;
+	return ms < EVERY_MAX_MS ? ms : EVERY_MAX_MS;
+}
+
+static void source_message(const struct tune_ask *ask, const struct goal_source *source,
+	uint32_t timeout_ms, Semantos__V1__Source *message)
+{
+	semantos__v1__source__init(message);
+	message->kind = (char *)goal_kind_name(source->kind);
+	message->metric = (char *)source->metric;
+	message->label = (char *)source->label;
+	message->figure = (char *)source->figure;
+	message->text = (char *)source->text;
+	if (source->kind != GOAL_TELEMETRY)
+		message->every_ms = heard_every(ask, source->kind, timeout_ms);
+}
+
+void tune_ask_request(const struct tune_ask *ask, uint32_t timeout_ms, struct tune_request *request)
+{
+	Semantos__V1__TuneRequest *message = &request->message;
+
+	semantos__v1__tune_request__init(message);
+	source_message(ask, &ask->objective, timeout_ms, &request->source[0]);
+	message->objective = &request->source[0];
+	message->lower_is_better = ask->direction != TUNE_HIGHER;
+	for (size_t i = 0; i < ask->n_guards; i++) {
+		Semantos__V1__Guard *guard = &request->guard[i];
+
+		source_message(ask, &ask->guard[i].source, timeout_ms, &request->source[1 + i]);
+		semantos__v1__guard__init(guard);
+		guard->source = &request->source[1 + i];
+		guard->relation = (char *)ask->guard[i].relation;
+		guard->limit = ask->guard[i].limit;
+		request->guards[i] = guard;
+	}
+	message->n_guards = ask->n_guards;
+	message->guards = request->guards;
+	message->n_knobs = ask->n_knobs;
+	message->knobs = (char **)ask->knob;
+	message->apply = (char *)ask->apply;
+	message->slice_ms = ask->slice_ms;
+	message->washout_ms = ask->washout_ms;
+	message->pairs = ask->pairs;
+	message->trials = ask->trials;
+	message->seed = ask->seed;
+	if (ask->because)
+		message->because = (char *)ask->because;
+}

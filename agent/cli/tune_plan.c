@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tune_plan.c - looks up every source and knob of a goal once and shows them; asks the agent for its last snapshot only.
+ */
+#include "agent/cli/tune_plan.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agent/cli/status_json.h"
+#include "agent/cli/table.h"
+#include "agent/util/knob_scan.h"
+
+struct plan {
+	const struct ctl *ctl;
+	const struct tune_ask *ask;
+	const struct tune_sources *sources;
+	double value[TUNE_SOURCES];
+	char why[TUNE_SOURCES][COMMAND_WHY_MAX]; /* no value: half a sentence */
+	struct knob_scan scan;
+	size_t *knob, n_knobs; /* [n_knobs] rows of scan */
+	const char *unmatched; /* the first of --knob that fits nothing */
+	int code;
+};
+
+static double figure_of(const Semantos__V1__TelemetryMetric *metric, const char *figure)
+{
+	const struct {
+		const char *name;
+		double value;
+	} figures[] = { { "value", metric->value }, { "median", metric->median },
+		{ "p95", metric->p95 }, { "p99", metric->p99 }, { "per_s", metric->per_s },
+		{ "anomalies", metric->anomalies } };
+
+	for (size_t i = 0; i < sizeof(figures) / sizeof(figures[0]); i++) {
+		if (strcmp(figures[i].name, figure) == 0)
+			return figures[i].value;
+	}
+	return NAN;
+}
+
+static void look_up(struct plan *plan, size_t i, const Semantos__V1__TelemetrySnapshot *snapshot)
+{
+	const struct goal_source *source = tune_ask_source(plan->ask, i);
+	bool any = false;
+
+	for (size_t k = 0; k < snapshot->n_metrics; k++) {
+		const Semantos__V1__TelemetryMetric *metric = snapshot->metrics[k];
+
+		if (strcmp(metric->name, source->metric) != 0)
+			continue;
+		any = true;
+		if (strcmp(metric->label, source->label) != 0)
+			continue;
+		plan->value[i] = figure_of(metric, source->figure);
+		if (!isfinite(plan->value[i]))
+			snprintf(plan->why[i], sizeof(plan->why[i]),
+				"it has no value now, e.g. because nothing happened");
+		return;
+	}
+	snprintf(plan->why[i], sizeof(plan->why[i]), "%s",
+		!snapshot->number ? "no snapshot was taken yet: try again in a few seconds"
+		: any		  ? "there is no such label: see `semantosctl telemetry`"
+		      : "this machine does not measure it: see `semantosctl telemetry`");
+	plan->code = EXIT_CODE_NOT_FOUND;
+}
+
+/* CTL_GO_ON, or the exit code when the agent cannot be asked. */
+static int take_telemetry(struct plan *plan)
+{
+	Semantos__V1__TelemetryRequest request = SEMANTOS__V1__TELEMETRY_REQUEST__INIT;
+	Semantos__V1__TelemetrySnapshot *snapshot;
+	bool any = false;
+	int code;
+
+	for (size_t i = 0; i <= plan->ask->n_guards; i++)
+		any |= tune_ask_source(plan->ask, i)->kind == GOAL_TELEMETRY;
+	if (!any)
+		return CTL_GO_ON;
+	snapshot = (Semantos__V1__TelemetrySnapshot *)ctl_call(plan->ctl, "TelemetryAgent/Snapshot",
+		&request.base, &semantos__v1__telemetry_snapshot__descriptor, &code);
+	if (!snapshot)
+		return code;
+	for (size_t i = 0; i <= plan->ask->n_guards; i++) {
+		if (tune_ask_source(plan->ask, i)->kind == GOAL_TELEMETRY)
+			look_up(plan, i, snapshot);
+	}
+	semantos__v1__telemetry_snapshot__free_unpacked(snapshot, NULL);
+	return CTL_GO_ON;
+}
+
+static bool fits(const char *pattern, const char *name)
+{
+	size_t n = strlen(pattern);
+
+	return n > 0 && pattern[n - 1] == '*' ? strncmp(pattern, name, n - 1) == 0
+					      : strcmp(pattern, name) == 0;
+}
+
+/* One that may be asked for: it can be changed, reads, and is named, or safe when none is. */
+static bool wanted(const struct tune_ask *ask, const struct knob_here *here)
+{
+	const struct knob_desc *desc = here->desc;
+
+	if (desc->read_only || here->err || !here->value[0] || desc->undo == KNOB_UNDO_NONE)
+		return false;
+	for (size_t i = 0; i < ask->n_knobs; i++) {
+		if (fits(ask->knob[i], here->name))
+			return true;
+	}
+	return ask->n_knobs == 0 && desc->risk == KNOB_RISK_LOW;
+}
+
+static int take_knobs(struct plan *plan)
+{
+	const struct tune_ask *ask = plan->ask;
+
+	if (knob_scan(&plan->scan, ""))
+		return ctl_fail(plan->ctl, EXIT_CODE_FAILED, "No memory is left.");
+	plan->knob = calloc(plan->scan.n + 1, sizeof(*plan->knob));
+	if (!plan->knob)
+		return ctl_fail(plan->ctl, EXIT_CODE_FAILED, "No memory is left.");
+	for (size_t k = 0; k < plan->scan.n; k++) {
+		if (wanted(ask, &plan->scan.here[k]))
+			plan->knob[plan->n_knobs++] = k;
+	}
+	for (size_t i = 0; i < ask->n_knobs && !plan->unmatched; i++) {
+		bool any = false;
+
+		for (size_t k = 0; k < plan->n_knobs; k++)
+			any |= fits(ask->knob[i], plan->scan.here[plan->knob[k]].name);
+		if (!any)
+			plan->unmatched = ask->knob[i];
+	}
+	return CTL_GO_ON;
+}
+
+static bool holds(const struct goal_guard *guard, double value)
+{
+	switch (guard->relation[0] + (guard->relation[1] == '=')) {
+	case '<':
+		return value < guard->limit;
+	case '<' + 1:
+		return value <= guard->limit;
+	case '>':
+		return value > guard->limit;
+	default:
+		return value >= guard->limit;
+	}
+}
+
+/* ---- how it is shown ---- */
+
+static void add_row(struct table *table, const struct plan *plan, size_t i)
+{
+	const struct goal_source *source = tune_ask_source(plan->ask, i);
+	const char *to = plan->ask->direction == TUNE_HIGHER ? "raise" : "lower", *note = "";
+	char text[GOAL_TEXT_MAX + 60], value[40];
+
+	goal_source_text(source, text, sizeof(text) - 50);
+	if (i > 0) {
+		const struct goal_guard *guard = &plan->ask->guard[i - 1];
+
+		to = "hold";
+		snprintf(text + strlen(text), 50, " %s %s", guard->relation,
+			goal_value_text(source, guard->limit, value, sizeof(value)));
+		note = holds(guard, plan->value[i])
+			       ? "holds"
+			       : "does not hold: nothing can be tried until it does";
+	}
+	table_cell(table, "%s", to);
+	table_cell(table, "%s", text);
+	table_cell(table, "%s", goal_value_text(source, plan->value[i], value, sizeof(value)));
+	table_cell(table, "%s", isfinite(plan->value[i]) ? note : plan->why[i]);
+}
+
+static int print_plan(const struct plan *plan)
+{
+	static const char *const headers[] = { "TO", "WHAT", ">NOW", "", NULL };
+	static const char *const knob_headers[] = { "KNOB", "VALUE", "RISK", NULL };
+	const struct tune_ask *ask = plan->ask;
+	struct table *table = table_new(headers);
+	int err;
+
+	for (size_t i = 0; i <= ask->n_guards; i++)
+		add_row(table, plan, i);
+	err = table_print(table, stdout, 0, ctl_width());
+	table_free(table);
+	printf("\n%zu settings may be tried%s:\n", plan->n_knobs,
+		ask->n_knobs ? "" : " (those that the tables call safe; --knob names others)");
+	table = table_new(knob_headers);
+	for (size_t k = 0; k < plan->n_knobs; k++) {
+		const struct knob_here *here = &plan->scan.here[plan->knob[k]];
+
+		table_cell(table, "%s", here->name);
+		table_cell(table, "%.48s", here->value);
+		table_cell(table, "%s", knob_risk_names[here->desc->risk]);
+	}
+	if (plan->n_knobs > 0 && !err)
+		err = table_print(table, stdout, 0, ctl_width());
+	table_free(table);
+	printf("\n%s\n", strcmp(ask->apply, "auto") == 0
+				 ? "Each would be tried without asking (--apply auto)."
+				 : "Each would wait for `semantosctl approve` (--apply advise).");
+	return err ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+}
+
+static json_t *source_json(const struct plan *plan, size_t i)
+{
+	const struct goal_source *source = tune_ask_source(plan->ask, i);
+	const struct goal_guard *guard = i > 0 ? &plan->ask->guard[i - 1] : NULL;
+	char text[GOAL_TEXT_MAX + 8];
+	json_t *all;
+
+	goal_source_text(source, text, sizeof(text));
+	all = json_pack("{s:s, s:o, s:o, s:o}", "kind", goal_kind_name(source->kind), "source",
+		text_json(text), "value", number_json(plan->value[i]), "why",
+		text_json(plan->why[i]));
+	if (guard)
+		json_object_update_new(
+			all, json_pack("{s:s, s:f, s:b}", "relation", guard->relation, "limit",
+				     guard->limit, "holds", holds(guard, plan->value[i])));
+	return all;
+}
+
+static int plan_json(const struct plan *plan, int code, const char *wrong)
+{
+	json_t *guards = json_array(), *knobs = json_array(), *all;
+
+	for (size_t i = 1; i <= plan->ask->n_guards; i++)
+		json_array_append_new(guards, source_json(plan, i));
+	for (size_t k = 0; k < plan->n_knobs; k++) {
+		const struct knob_here *here = &plan->scan.here[plan->knob[k]];
+
+		json_array_append_new(knobs,
+			json_pack("{s:s, s:o, s:s}", "name", here->name, "value",
+				text_json(here->value), "risk", knob_risk_names[here->desc->risk]));
+	}
+	all = json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", code == EXIT_CODE_OK, "apply",
+		plan->ask->apply, "direction",
+		plan->ask->direction == TUNE_HIGHER ? "higher" : "lower", "objective",
+		source_json(plan, 0), "guards", guards, "knobs", knobs);
+	if (code != EXIT_CODE_OK)
+		json_object_update_new(
+			all, json_pack("{s:i, s:o}", "code", code, "error", text_json(wrong)));
+	return ctl_print_json(all);
+}
+
+/* What is wrong, in one sentence; "" = nothing. The exit code for it. */
+static int verdict(const struct plan *plan, char *out, size_t len)
+{
+	char text[GOAL_TEXT_MAX + 8];
+
+	out[0] = '\0';
+	for (size_t i = 0; i <= plan->ask->n_guards; i++) {
+		if (isfinite(plan->value[i]))
+			continue;
+		goal_source_text(tune_ask_source(plan->ask, i), text, sizeof(text));
+		snprintf(out, len, "%s cannot be measured: %s.", text, plan->why[i]);
+		return plan->code;
+	}
+	if (!plan->unmatched)
+		return EXIT_CODE_OK;
+	snprintf(out, len,
+		"No setting of this machine that may be changed fits --knob %.80s: see "
+		"`semantosctl "
+		"knobs`.",
+		plan->unmatched);
+	return EXIT_CODE_NOT_FOUND;
+}
+
+int tune_plan(const struct ctl *ctl, const struct tune_ask *ask, const struct tune_sources *sources)
+{
+	struct plan plan = { .ctl = ctl, .ask = ask, .sources = sources, .code = EXIT_CODE_FAILED };
+	char wrong[600];
+	int code;
+
+	for (size_t i = 0; i <= ask->n_guards; i++) {
+		const struct measured *m = tune_sources_measured(sources, i);
+
+		plan.value[i] = m ? m->value : NAN;
+		if (m)
+			memcpy(plan.why[i], m->why, sizeof(plan.why[i]));
+	}
+	code = take_telemetry(&plan);
+	if (code == CTL_GO_ON)
+		code = take_knobs(&plan);
+	if (code == CTL_GO_ON) {
+		int shown;
+
+		code = verdict(&plan, wrong, sizeof(wrong));
+		shown = ctl->json ? plan_json(&plan, code, wrong) : print_plan(&plan);
+		if (code != EXIT_CODE_OK && !ctl->json)
+			ctl_fail(ctl, code, "%s", wrong);
+		code = code == EXIT_CODE_OK ? shown : code;
+	}
+	knob_scan_free(&plan.scan);
+	free(plan.knob);
+	return code;
+}

@@ -62,6 +62,8 @@ run() { # name, timeout
 	code=$?
 	kill -9 -1 2>/dev/null # whatever the test left running
 	rm -rf /run/semantos   # a socket that nobody listens at would be taken for an agent
+	# Nor is what it knew of its disks true of the next one's.
+	find /tmp -mindepth 1 -maxdepth 1 ! -name out -exec rm -rf {} + 2>/dev/null
 	echo "semantos-vm: end $name, exit $code" >/dev/kmsg
 	why=$(grep -v '^ *$' $out | tail -n 1)
 	leaks

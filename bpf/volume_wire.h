@@ -15,6 +15,9 @@ enum semantos_predicts {
 		1, /* score / threshold * warn_log2 is the base-2 logarithm of the microseconds to expect, in units of 1/1024 */
 };
 
+/* So many requests more than the default's leg may one have in flight that is gone to because the other's class is slow. */
+#define SEMANTOS_CLASS_DEEPER 1
+
 /*
  * One row of the map `leg_models`; index = slot. Written by the program `leg_model_set` alone, model_plus_1 last: while
  * it is 0 the rest means nothing.
@@ -53,7 +56,7 @@ enum semantos_decision {
 	SEMANTOS_D_AGREED, /* no other leg was better by more than the error: the default stays */
 	SEMANTOS_D_HELD, /* another was, and the mode is shadow: the default stays */
 	SEMANTOS_D_CONTROL, /* another was, and the read is of the canary's control group: the same */
-	SEMANTOS_D_NO_SIGNAL, /* another was, by a model without signal: the same */
+	SEMANTOS_D_NO_SIGNAL, /* another was, by a model without signal, or by which choosing gains nothing: the same */
 	SEMANTOS_D_MOVED, /* another was, and served it */
 	SEMANTOS_D_STALE, /* legs whose model or verdict was of another generation */
 	SEMANTOS_D_PROBED, /* legs of which too long nothing had been heard, and that count as unknown */

@@ -285,7 +285,9 @@ struct semantos_slot {
 	wire_u32 in_use; /* 0 = ignore this slot */
 	wire_u32
 		obey; /* 1 = this device's model showed signal: the policy's mode applies; 0 = shadow, whatever it says */
-	wire_u32 reserved[8];
+	wire_u32
+		choose; /* 1 = and choosing a volume's leg by it beat the default on held-out reads: 0 moves no read, whatever obey is */
+	wire_u32 reserved[7];
 };
 
 /* The single row of the pinned map `policy`. */
@@ -325,13 +327,17 @@ static inline __attribute__((always_inline)) void semantos_trial_report(
 	__sync_fetch_and_add(&trial->requests[!!treated], 1);
 }
 
+#define SEMANTOS_OBEY 1
+#define SEMANTOS_CHOOSE 2
+
 /* Commands of the policy object's `control` program (SEC("syscall")), the only writer of the maps above. */
 enum semantos_control_op {
 	SEMANTOS_CTL_SLOT_ADD = 1, /* slot, dev, diskseq, queue_depth, queues */
 	SEMANTOS_CTL_SLOT_REMOVE = 2, /* slot */
 	SEMANTOS_CTL_SLOT_BUMP = 3, /* slot: new generation (model swap) */
 	SEMANTOS_CTL_POLICY = 4, /* mode, canary_percent, ttl_ns, budget_per_s */
-	SEMANTOS_CTL_SLOT_OBEY = 5, /* slot, mode: 0 or 1, the slot's `obey` */
+	SEMANTOS_CTL_SLOT_OBEY =
+		5, /* slot, mode: SEMANTOS_OBEY, the slot's `obey`; plus SEMANTOS_CHOOSE, its `choose` */
 };
 
 struct semantos_control {

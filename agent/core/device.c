@@ -126,6 +126,11 @@ static uint64_t row_cost_ns(const struct infer_plan *plan, struct infer_scratch 
 	return least;
 }
 
+static void device_obey(struct device *device, bool obey)
+{
+	device->env.obey(device->env.ctx, device->slot, obey, obey && device->chooses);
+}
+
 int device_model_set(struct device *device, struct model *model)
 {
 	const struct encoder *encoder = encoder_find(model->encoder);
@@ -163,7 +168,7 @@ int device_model_set(struct device *device, struct model *model)
 	verdict_row_name(device);
 	if (device->env.answers)
 		device->env.answers(device->env.ctx, device->slot, model);
-	device->env.obey(device->env.ctx, device->slot, device->signal);
+	device_obey(device, device->signal);
 	return 0;
 }
 
@@ -301,12 +306,12 @@ bool device_tick(struct device *device, bool may_look)
 		device->good_looks = below ? 0 : device->good_looks + 1;
 		if (below && !device->below_floor) {
 			device->below_floor = true;
-			device->env.obey(device->env.ctx, device->slot, false);
+			device_obey(device, false);
 			log_warn("%s: its verdicts go to shadow, because %s.", device->disk.name,
 				why);
 		} else if (device->below_floor && device->good_looks >= DEVICE_GOOD_LOOKS) {
 			device->below_floor = false;
-			device->env.obey(device->env.ctx, device->slot, true);
+			device_obey(device, true);
 			log_info("%s: its verdicts count again, because they are above the floor.",
 				device->disk.name);
 		}

@@ -28,9 +28,9 @@ struct device_env {
 	enum placebo_kind control; /* stands in for the model's answers */
 	struct semantos_verdict_row *verdict; /* this slot's row */
 	const volatile struct semantos_slot *slot;
-	/* Ask the kernel side for a new generation, and say whether the mode may be obeyed here. */
+	/* Ask the kernel side for a new generation, and say whether the mode may be obeyed here, and move reads of volumes. */
 	void (*bump)(void *ctx, uint32_t slot);
-	void (*obey)(void *ctx, uint32_t slot, bool obey);
+	void (*obey)(void *ctx, uint32_t slot, bool obey, bool choose);
 	/* This model answers from now on; NULL in tests. Before obey(). */
 	void (*answers)(void *ctx, uint32_t slot, const struct model *model);
 	void *ctx;

@@ -53,7 +53,8 @@ struct device {
 	struct infer_plan *plan;
 	struct infer_scratch *scratch;
 	uint64_t row_ns; /* inference of one row */
-	bool signal, below_floor;
+	bool signal, chooses; /* chooses: and may move reads of volumes */
+	bool below_floor;
 	uint32_t good_looks; /* above the floor, one after the other */
 	double heldout_auc, heldout_auc_low, heldout_auc_pending, heldout_majority;
 	struct evaluator *evaluator;

@@ -103,21 +103,41 @@ static double note_value(const struct model *model, const char *key)
 	return text ? strtod(text, NULL) : NAN;
 }
 
+static bool note_yes(const struct model *model, const char *key)
+{
+	const char *text = model_note_get(model, key);
+
+	return text && strcmp(text, "yes") == 0;
+}
+
 static void scores_from_notes(struct device *device, const struct model *model)
 {
-	const char *signal = model_note_get(model, "signal");
-
 	device->heldout_auc = note_value(model, "heldout_auc");
 	device->heldout_auc_low = note_value(model, "heldout_auc_low");
 	device->heldout_auc_pending = note_value(model, "heldout_auc_pending");
 	device->heldout_majority = note_value(model, "heldout_majority");
-	device->signal = signal && strcmp(signal, "yes") == 0;
+	device->signal = note_yes(model, "signal");
+	device->chooses = note_yes(model, "chooses");
 }
 
 struct scores {
-	bool signal;
+	bool signal, chooses;
 	double auc, auc_low, auc_pending, majority;
 };
+
+/* What an operator has to know of the new model. */
+static void device_learned_note(struct device *device, const struct learn_result *result)
+{
+	device->note[0] = 0;
+	if (!device->signal)
+		snprintf(device->note, sizeof(device->note), "%.159s", result->text);
+	else if (!device->chooses && device->env.manifest->volume[0])
+		snprintf(device->note, sizeof(device->note),
+			"it moves no read of a volume, because choosing legs by it gains %.1f %% "
+			"(95 %% %.1f-%.1f), and 2 %% are asked for",
+			100 * result->choice.gain, 100 * result->choice.low,
+			100 * result->choice.high);
+}
 
 static void on_learned(void *ctx, struct learn_result *result)
 {
@@ -146,18 +166,20 @@ static void on_learned(void *ctx, struct learn_result *result)
 	model_note_set(result->model, "device", device->disk.name);
 	model_note_set(result->model, "device_identity", device->disk.identity);
 	model_note_set(result->model, "signal", result->heldout.signal ? "yes" : "no");
+	model_note_set(result->model, "chooses", result->choice.signal ? "yes" : "no");
 	note_number(result->model, "heldout_auc", result->heldout.auc);
 	note_number(result->model, "heldout_auc_low", result->heldout.auc_low);
 	note_number(result->model, "heldout_auc_pending", result->heldout.baseline_auc);
 	note_number(result->model, "heldout_majority", result->heldout_majority);
 	/* On failure the model is gone, and what is said of the old one stays true. */
-	old = (struct scores){ device->signal, device->heldout_auc, device->heldout_auc_low,
-		device->heldout_auc_pending, device->heldout_majority };
+	old = (struct scores){ device->signal, device->chooses, device->heldout_auc,
+		device->heldout_auc_low, device->heldout_auc_pending, device->heldout_majority };
 	had_model = device->model != NULL;
 	scores_from_notes(device, result->model);
 	err = device_model_set(device, result->model);
 	if (err) {
 		device->signal = old.signal;
+		device->chooses = old.chooses;
 		device->heldout_auc = old.auc;
 		device->heldout_auc_low = old.auc_low;
 		device->heldout_auc_pending = old.auc_pending;
@@ -167,8 +189,10 @@ static void on_learned(void *ctx, struct learn_result *result)
 		return;
 	}
 	device->retrained += had_model;
-	snprintf(device->note, sizeof(device->note), "%.159s", device->signal ? "" : result->text);
+	device_learned_note(device, result);
 	log_info("%s: %s", device->disk.name, result->text);
+	if (device->signal && device->note[0])
+		log_info("%s: %s.", device->disk.name, device->note);
 	if (state_path(device, ".safetensors", path)) {
 		if (model_save(device->model, path, &refused))
 			log_warn("%s: the model is used but could not be saved: %s",
@@ -229,6 +253,11 @@ void device_learn_tick(struct device *device)
 		if (because && !device->drifting)
 			rows_forget(device);
 		device->drifting = because != NULL;
+		/* It was saved by an agent that did not ask. */
+		if (!because && device->env.manifest->volume[0] &&
+			!model_note_get(device->model, "chooses"))
+			because = "it is not known whether the model it has chooses a volume's "
+				  "legs well";
 	}
 	if (because && device->n_rows >= device->wanted_rows &&
 		rows_span_s(device) >= device->env.manifest->min_seconds &&
@@ -377,7 +406,7 @@ void device_use_model(
 		return;
 	}
 	/* A model from elsewhere has shown nothing on this device: it is judged in shadow first. */
-	device->signal = false;
+	device->signal = device->chooses = false;
 	reply->error = device_model_set(device, model);
 	if (reply->error) {
 		snprintf(reply->text, sizeof(reply->text),

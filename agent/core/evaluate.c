@@ -279,8 +279,10 @@ bool evaluator_chooses_worse(
 		const struct judged *row =
 			&evaluator->judged[(first + i) & (evaluator->window - 1)];
 
-		rows[i] = (struct choice_row){ row->score, row->latency_us, row->inflight,
-			row->sectors };
+		rows[i] = (struct choice_row){ .score = row->score,
+			.latency_us = row->latency_us,
+			.inflight = row->inflight,
+			.sectors = row->sectors };
 	}
 	err = choice_test(rows, n, CHOICE_BLOCK, CHOICE_RESAMPLES, 1, &choice);
 	free(rows);

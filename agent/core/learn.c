@@ -165,13 +165,12 @@ static int note_provenance(
 	note(model, &err, "heldout_accuracy", "%.4f", result->heldout_accuracy);
 	note(model, &err, "heldout_recall", "%.4f", result->heldout_recall);
 	note(model, &err, "heldout_precision", "%.4f", result->heldout_precision);
-	if (recipe->latency) {
-		note(model, &err, "choice_gain", "%.4f", result->choice.gain);
-		note(model, &err, "choice_low", "%.4f", result->choice.low);
-		note(model, &err, "choice_high", "%.4f", result->choice.high);
-		note(model, &err, "choice_moved", "%.4f", result->choice.moved);
-	}
+	note(model, &err, "choice_gain", "%.4f", result->choice.gain);
+	note(model, &err, "choice_low", "%.4f", result->choice.low);
+	note(model, &err, "choice_high", "%.4f", result->choice.high);
+	note(model, &err, "choice_moved", "%.4f", result->choice.moved);
 	note(model, &err, "signal", "%s", heldout->signal ? "yes" : "no");
+	note(model, &err, "chooses", "%s", result->choice.signal ? "yes" : "no");
 	note(model, &err, "encoder", "%s", recipe->encoder);
 	note(model, &err, "labeler", "%s", recipe->labeler);
 	note(model, &err, "wire_version", "%d", SEMANTOS_WIRE_VERSION);
@@ -217,8 +216,9 @@ static int train_and_judge(const struct rows *rows, const struct split *split,
 		err = rows_judge(rows, split->heldout, n_heldout, scores, model, recipe->margin,
 			pending_auc < 0.5 ? -1 : 1, result);
 	}
-	if (!err && recipe->latency)
-		err = rows_choose(rows, split->heldout, n_heldout, scores, result);
+	if (!err)
+		err = rows_choose(
+			rows, split->heldout, n_heldout, scores, model, recipe->verdict_ns, result);
 	free(scores);
 	if (err)
 		return err;

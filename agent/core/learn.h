@@ -3,7 +3,8 @@
  * learn.h - from a heap of OUTCOME records to a judged model, on a thread of its own.
  *
  * A model that tells slow from fast shows signal by ranking reads better than pending pages alone; one that foresees
- * latencies, which are for choosing a leg, by choosing better than fewest outstanding does (agent/infer/choice.h).
+ * latencies, which are for choosing a leg, by choosing better than fewest outstanding does (agent/infer/choice.h). No model
+ * moves a volume's reads that did not choose better, whatever its signal: ranking reads well and placing them well are two things.
  *
  * Label, split in time order (first 70 % train, a gap, last 30 % held out), train, score on the held-out reads against
  * the majority and pending pages alone. Nothing here touches BPF or files: the caller decides what becomes of the
@@ -30,6 +31,8 @@ struct learn_recipe {
 	uint32_t outputs; /* 1 or 2 */
 	struct train_options train;
 	bool latency; /* one output, which foresees the latency itself (model->latency_error_us) */
+	/* Legs are chosen by verdicts (decide = async): what the read before said, for so long. 0 = by each read's own score. */
+	uint64_t verdict_ns;
 	double margin; /* signal needs auc_low > 0.5 + margin */
 };
 
@@ -37,7 +40,8 @@ struct learn_result {
 	struct model *model; /* owned by the caller once taken; NULL on failure */
 	struct score_signal heldout;
 	struct choice_result
-		choice; /* of a model that foresees latencies; heldout.signal is its signal then */
+		choice; /* its signal: reads may be moved; of a model that foresees latencies heldout.signal is the same */
+	bool by_choice; /* the model foresees latencies */
 	double heldout_majority; /* accuracy of always answering the commoner class */
 	double heldout_accuracy, heldout_recall, heldout_precision;
 	size_t rows_train, rows_heldout;
@@ -51,7 +55,7 @@ struct learn_result {
  * records: [n] OUTCOME records in any order (sorted by issue time inside, on a copy); those with errors, writes or a
  * short history are left out. Blocking. `cancel` inside recipe->train may stop it. The model's notes say where it came
  * from: date (ISO 8601, UTC), rows, rows_train, rows_heldout, slow_share, heldout_{auc, auc_low, auc_high, auc_pending,
- * gain_low, gain_high, majority, accuracy, recall, precision}, choice_{gain, low, high, moved} (of latencies), signal (yes, no), encoder, labeler, wire_version, epochs,
+ * gain_low, gain_high, majority, accuracy, recall, precision}, choice_{gain, low, high, moved}, signal, chooses (yes, no), encoder, labeler, wire_version, epochs,
  * seed, kernel. An encoder whose features are not standardised also gets the model's integer twin.
  */
 void learn(const struct semantos_block_record *records, size_t n, const struct learn_recipe *recipe,

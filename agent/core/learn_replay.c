@@ -48,8 +48,8 @@ static int replay_rows(struct rows *rows, const struct encoder *encoder, const s
 	if (!err)
 		err = rows_judge(rows, 0, rows->n, scores, model, margin,
 			score_auc(rows->pending, rows->slow, rows->n) < 0.5 ? -1 : 1, result);
-	if (!err && model->latency_error_us > 0)
-		err = rows_choose(rows, 0, rows->n, scores, result);
+	if (!err)
+		err = rows_choose(rows, 0, rows->n, scores, model, 0, result);
 	free(scores);
 	return err;
 }

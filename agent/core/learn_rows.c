@@ -187,21 +187,44 @@ int rows_judge(const struct rows *rows, size_t first, size_t n, const float *sco
 	return 0;
 }
 
-int rows_choose(const struct rows *rows, size_t first, size_t n, const float *scores,
-	struct learn_result *result)
+/* What row i was foreseen to be at its issue, into choice->score or ->unknown. */
+static void foreseen(const struct semantos_block_record *const *record, size_t i,
+	const float *scores, const struct model *model, uint64_t verdict_ns,
+	struct choice_row *choice)
 {
+	bool latency = model->latency_error_us > 0;
+
+	/* A verdict is a class, of the read before, and lasts for a time. That it takes the agent a while to give it is left out. */
+	if (verdict_ns && (!i || record[i]->head.ts_ns >= record[i - 1]->head.ts_ns + verdict_ns))
+		choice->unknown = true;
+	else if (verdict_ns)
+		choice->score = choice_of_class(scores[i - 1] >= model->decision_threshold);
+	else
+		choice->score = latency ? scores[i]
+					: choice_of_class(scores[i] >= model->decision_threshold);
+}
+
+int rows_choose(const struct rows *rows, size_t first, size_t n, const float *scores,
+	const struct model *model, uint64_t verdict_ns, struct learn_result *result)
+{
+	const struct semantos_block_record *const *record = rows->record + first;
 	struct choice_row *choices = calloc(n ? n : 1, sizeof(*choices));
 	int err;
 
 	if (!choices)
 		return -ENOMEM;
-	for (size_t i = 0; i < n; i++)
-		choices[i] = (struct choice_row){ scores[i], rows->latency_us[first + i],
-			rows->record[first + i]->inflight, rows->record[first + i]->sectors };
+	for (size_t i = 0; i < n; i++) {
+		choices[i] = (struct choice_row){ .latency_us = rows->latency_us[first + i],
+			.inflight = record[i]->inflight,
+			.sectors = record[i]->sectors };
+		foreseen(record, i, scores, model, verdict_ns, &choices[i]);
+	}
 	err = choice_test(choices, n, rows_block(rows->slow + first, n), RESAMPLES, BOOTSTRAP_SEED,
 		&result->choice);
 	free(choices);
-	result->heldout.signal = result->choice.signal;
+	result->by_choice = model->latency_error_us > 0;
+	if (result->by_choice)
+		result->heldout.signal = result->choice.signal;
 	return err;
 }
 
@@ -260,7 +283,7 @@ void rows_compare(const struct learn_result *result, char *text, size_t text_len
 	const struct score_signal *heldout = &result->heldout;
 	const char *how = "no better than pending pages alone";
 
-	if (!isnan(result->choice.gain)) {
+	if (result->by_choice) {
 		snprintf(text, text_len,
 			"choosing by it gains %.1f %% (95 %% %.1f-%.1f) of fewest outstanding's "
 			"mean",

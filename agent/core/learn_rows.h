@@ -42,11 +42,11 @@ int rows_judge(const struct rows *rows, size_t first, size_t n, const float *sco
 	const struct model *model, double margin, int direction, struct learn_result *result);
 
 /*
- * Of a model that foresees latencies: what choosing by scores[n] of rows first.. would have gained. Fills choice, and
- * heldout.signal. 0 or -errno.
+ * What choosing by scores[n] of rows first.. would have gained; verdict_ns as in the recipe. Fills choice and by_choice, and of a
+ * model that foresees latencies heldout.signal. 0 or -errno.
  */
 int rows_choose(const struct rows *rows, size_t first, size_t n, const float *scores,
-	struct learn_result *result);
+	const struct model *model, uint64_t verdict_ns, struct learn_result *result);
 
 /* Block length for the bootstrap: twice the lag at which labels stop resembling each other, 32..n/8. */
 size_t rows_block(const uint8_t *slow, size_t n);
@@ -60,7 +60,7 @@ void rows_result_clear(struct learn_result *result);
 /* "14,000" into text. */
 const char *rows_count(size_t n, char text[32]);
 
-/* "AUC 0.51 (95 % 0.46-0.55), no better than pending pages alone (0.49)", or what choosing by it gains. */
+/* "AUC 0.51 (95 % 0.46-0.55), no better than pending pages alone (0.49)", or of latencies what choosing by it gains. */
 void rows_compare(const struct learn_result *result, char *text, size_t text_len);
 
 #endif

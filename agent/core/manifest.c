@@ -416,6 +416,8 @@ int manifest_recipe(
 	snprintf(recipe->labeler, sizeof(recipe->labeler), "%s", manifest->labeler);
 	recipe->outputs = manifest->outputs;
 	recipe->latency = strcmp(manifest->predicts, "latency") == 0;
+	recipe->verdict_ns =
+		strcmp(manifest->decide, "async") == 0 ? manifest->ttl_ms * 1000000ULL : 0;
 	recipe->margin = manifest->margin;
 	recipe->train.optimiser = TRAIN_ADAM;
 	recipe->train.loss = TRAIN_CROSS_ENTROPY;

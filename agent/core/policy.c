@@ -32,6 +32,9 @@ struct policy *policy_open(const struct policy_env *env, const struct manifest *
 	*err = manifest_recipe(manifest, &policy->recipe, error, error_len);
 	if (*err)
 		goto out_free;
+	/* With a control it is verdicts that decide, whatever the manifest says. */
+	if (env->options->control != PLACEBO_NONE)
+		policy->recipe.verdict_ns = manifest->ttl_ms * 1000000ULL;
 	snprintf(policy->state_dir, sizeof(policy->state_dir), "%.*s/%s", PATH_MAX - 64,
 		env->options->state_dir, manifest->name);
 	if (mkdir(policy->state_dir, 0750) && errno != EEXIST) {

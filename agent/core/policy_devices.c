@@ -24,9 +24,10 @@ static void on_bump(void *ctx, uint32_t slot)
 	slot_command(ctx, SEMANTOS_CTL_SLOT_BUMP, slot, 0);
 }
 
-static void on_obey(void *ctx, uint32_t slot, bool obey)
+static void on_obey(void *ctx, uint32_t slot, bool obey, bool choose)
 {
-	slot_command(ctx, SEMANTOS_CTL_SLOT_OBEY, slot, obey);
+	slot_command(ctx, SEMANTOS_CTL_SLOT_OBEY, slot,
+		(obey ? SEMANTOS_OBEY : 0) | (choose ? SEMANTOS_CHOOSE : 0));
 }
 
 static void on_answers(void *ctx, uint32_t slot, const struct model *model)

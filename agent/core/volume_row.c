@@ -12,6 +12,8 @@
 #define PROBE_SILENCE 4
 #define PROBE_SLOW 8
 
+_Static_assert(SEMANTOS_CLASS_DEEPER == CHOICE_DEEPER, "the gate tests the rule that decides");
+
 static uint32_t probe_us(const struct model *model)
 {
 	double us = (double)model->silence_us * PROBE_SILENCE;

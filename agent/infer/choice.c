@@ -46,8 +46,9 @@ static bool choose(const struct choice_row *rows, struct random_state *random, s
 		a->inflight != b->inflight ? a->inflight < b->inflight : random_below(random, 2);
 	const struct choice_row *usual = first ? a : b, *other = first ? b : a;
 	double least = (double)usual->score + log2(1 - CHOICE_MARGIN_PERMILLE / 1000.);
-	bool moves =
-		other->inflight <= usual->inflight + CHOICE_DEEPER && (double)other->score < least;
+	bool moves = !usual->unknown && !other->unknown &&
+		     other->inflight <= usual->inflight + CHOICE_DEEPER &&
+		     (double)other->score < least;
 
 	pair->usual = usual->latency_us;
 	pair->gained = moves ? usual->latency_us - other->latency_us : 0;
@@ -107,7 +108,7 @@ static bool usable(const struct choice_row *rows, size_t n)
 	double sum = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (!isfinite(rows[i].score) || !(rows[i].latency_us >= 0))
+		if ((!rows[i].unknown && !isfinite(rows[i].score)) || !(rows[i].latency_us >= 0))
 			return false;
 		sum += (double)rows[i].latency_us;
 	}

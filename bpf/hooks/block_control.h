@@ -44,7 +44,7 @@ static __always_inline int control_slot_add(const struct semantos_control *comma
 	slot->diskseq = command->diskseq;
 	slot->queue_depth = command->queue_depth;
 	slot->queues = command->queues;
-	slot->obey = 0;
+	slot->obey = slot->choose = 0;
 	__sync_fetch_and_add(&slot->generation, 1);
 	if (bpf_map_update_elem(&devices, &dev, &index, BPF_ANY))
 		return CTL_EINVAL;
@@ -99,9 +99,10 @@ int control(struct semantos_control *command)
 	case SEMANTOS_CTL_SLOT_REMOVE:
 		return control_slot_remove(slot, index, pol);
 	case SEMANTOS_CTL_SLOT_OBEY:
-		if (command->mode > 1)
+		if (command->mode > (SEMANTOS_OBEY | SEMANTOS_CHOOSE))
 			return CTL_EINVAL;
-		slot->obey = command->mode;
+		slot->choose = !!(command->mode & SEMANTOS_CHOOSE);
+		slot->obey = !!(command->mode & SEMANTOS_OBEY);
 		return 0;
 	case SEMANTOS_CTL_SLOT_BUMP:
 		__sync_fetch_and_add(&slot->generation, 1);

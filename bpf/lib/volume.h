@@ -6,10 +6,10 @@
  * maps policy, slots, verdicts, trial, lease and devices are those of the policy's own object, which the agent gives it.
  *
  * Decisions are computed in every mode, and each prediction is compared with what the read took. The default is left only
- * where the mode, the canary's hash and the models' signal (slots[].obey) all permit it, and then:
+ * where the mode, the canary's hash and the models (slots[].obey and choose) all permit it, and then:
  *   a model that tells slow from fast: from a leg foreseen to be slow to the least busy one foreseen to be fast
- *   a model that foresees a latency:   to the leg with the least, if it gains more than the models' error and is not much deeper:
- *                                      the default, under which they learned, never showed them such a leg
+ *   a model that foresees a latency:   to the leg with the least, if it gains more than the models' error
+ * and never to one that is much deeper: the default, under which they learned, never showed them such a leg.
  * A leg that nobody asked for a while is unknown, however slow it was: the default may use it, and so finds out.
  */
 #ifndef SEMANTOS_BPF_VOLUME_H
@@ -65,7 +65,7 @@ struct {
 struct volume_view {
 	struct semantos_infer_legs legs; /* score[i]: microseconds, once they are judged */
 	__u16 slot_plus_1[SEMANTOS_BLK_MAX_LEGS];
-	__u32 known, slow, obeyed, foreseen; /* foreseen: a latency, and not only a class */
+	__u32 known, slow, obeyed, choose, foreseen; /* foreseen: a latency, and not only a class */
 	__u32 margin_permille, deeper;
 };
 
@@ -133,6 +133,17 @@ static __always_inline __u32 volume_us(long long score, long long threshold, __u
 	return volume_exp2(log2 < 0xffff ? (__u32)log2 : 0xffff);
 }
 
+/* What the slot's model may do for the leg of that bit. */
+static __always_inline void volume_permit(
+	struct volume_view *view, const struct semantos_slot *slot, __u32 bit)
+{
+	if (!slot->obey)
+		return;
+	view->obeyed |= bit;
+	if (slot->choose)
+		view->choose |= bit;
+}
+
 /* One leg by the score of its model, which has been run. */
 static __always_inline void volume_judge_leg(
 	struct semantos_blk_read *read, struct volume_view *view, __u32 leg)
@@ -159,8 +170,7 @@ static __always_inline void volume_judge_leg(
 		return;
 	}
 	view->known |= bit;
-	if (slot->obey)
-		view->obeyed |= bit;
+	volume_permit(view, slot, bit);
 	if (row->predicts == SEMANTOS_PREDICTS_LATENCY) {
 		us = volume_us(view->legs.score[leg], view->legs.threshold[leg], row->warn_log2);
 		view->foreseen |= bit;
@@ -223,8 +233,7 @@ static __always_inline void volume_judge_async(
 		if (!word)
 			continue;
 		view->known |= 1U << i;
-		if (slot->obey)
-			view->obeyed |= 1U << i;
+		volume_permit(view, slot, 1U << i);
 		if (semantos_verdict_class(word))
 			view->slow |= 1U << i;
 	}
@@ -236,14 +245,13 @@ static __always_inline __u32 volume_best(struct semantos_blk_read *read, struct 
 	__u32 among = read->eligible & view->known, best = read->default_leg & 7, i;
 	bool by_latency = (among & view->foreseen) == among;
 	__u64 least, own = view->legs.score[best], at;
-	__u32 depth, most = ~0U;
+	__u32 depth, most = semantos_blk_leg_inflight(read, best);
 
 	if (!by_latency && !(view->slow & 1U << best))
 		return best;
 	least = by_latency ? own : ~0ULL;
-	if (by_latency)
-		most = semantos_blk_leg_inflight(read, best) + view->deeper;
-	else
+	most += by_latency ? view->deeper : SEMANTOS_CLASS_DEEPER;
+	if (!by_latency)
 		among &= ~view->slow;
 	bpf_for (i, 0, SEMANTOS_BLK_MAX_LEGS) {
 		i &= SEMANTOS_BLK_MAX_LEGS - 1;
@@ -332,7 +340,7 @@ static __always_inline int volume_select(struct semantos_blk_read *read, bool by
 		both = 1U << usual | 1U << (best & 7);
 		what = best == usual		      ? SEMANTOS_D_AGREED
 		       : pol->mode == SEMANTOS_SHADOW ? SEMANTOS_D_HELD
-		       : (view.obeyed & both) != both ? SEMANTOS_D_NO_SIGNAL
+		       : (view.choose & both) != both ? SEMANTOS_D_NO_SIGNAL
 		       : !treated		      ? SEMANTOS_D_CONTROL
 						      : SEMANTOS_D_MOVED;
 	}

@@ -19,6 +19,11 @@ $(SIM_KERNEL_OBJ): $(B)/%.o: %.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) -Itests/bench/replica/sim/stand_in $(ALL_CFLAGS) -c -o $@ $<
 
+# A unit test of the rule asks the same object.
+$(B)/tests/unit/test_volume_choice $(B)/san/tests/unit/test_volume_choice: $(REPLAY)/sim/policy.o
+$(B)/tests/unit/test_volume_choice: LIBS := $(B)/libsemantos.a $(LIBS)
+$(B)/san/tests/unit/test_volume_choice: LIBS := $(B)/san/libsemantos.a $(LIBS)
+
 $(REPLAY)/sim/sim: $(REPLAY)/sim/sim.o $(REPLAY)/sim/volume.o $(SIM_KERNEL_OBJ) $(REPLAY_TRACE) $(B)/libsemantos.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)

@@ -33,7 +33,7 @@ static struct loop *loop;
 static struct trainer *trainer;
 static struct semantos_verdict_row verdict;
 static struct semantos_slot slot;
-static int obeyed; /* what was told last; -1 = nothing */
+static int obeyed, chooses; /* what was told last; -1 = nothing */
 static int bumps;
 static char state_dir[64], said[8192];
 static const struct disk disk = {
@@ -56,11 +56,12 @@ static void bump(void *ctx, uint32_t which)
 	bumps++;
 }
 
-static void obey(void *ctx, uint32_t which, bool value)
+static void obey(void *ctx, uint32_t which, bool value, bool choose)
 {
 	(void)ctx;
 	assert_int_equal(which, SLOT);
 	obeyed = value;
+	chooses = choose;
 }
 
 static void remove_state(void)
@@ -99,7 +100,7 @@ static int setup(void **state)
 	memset(&verdict, 0, sizeof(verdict));
 	memset(&slot, 0, sizeof(slot));
 	slot.generation = 7;
-	obeyed = -1;
+	obeyed = chooses = -1;
 	bumps = 0;
 	said[0] = 0;
 	log_set_sink(on_sentence, NULL);

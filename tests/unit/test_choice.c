@@ -129,6 +129,31 @@ static void a_deeper_leg_is_left_alone(void **state)
 	assert_true(result.moved > .2 && result.signal);
 }
 
+/* Two classes are as good as two latencies; what is unknown is neither left nor gone to. */
+static void by_classes(void **state)
+{
+	struct choice_result by_latency, result;
+
+	(void)state;
+	make_rows(knows);
+	by_latency = tested();
+	for (int i = 0; i < READS; i++)
+		rows[i].score = choice_of_class(rows[i].latency_us > 500);
+	result = tested();
+	assert_true(result.signal);
+	assert_true(result.gain == by_latency.gain && result.moved == by_latency.moved);
+	for (int i = 0; i < READS; i++) {
+		rows[i].unknown = rows[i].latency_us > 500;
+		rows[i].score = rows[i].unknown ? NAN : rows[i].score;
+	}
+	assert_true(tested().moved == 0);
+	for (int i = 0; i < READS; i++) {
+		rows[i].unknown = rows[i].latency_us < 500;
+		rows[i].score = choice_of_class(rows[i].latency_us > 500);
+	}
+	assert_true(tested().moved == 0);
+}
+
 static void arguments(void **state)
 {
 	struct choice_result result;
@@ -161,6 +186,7 @@ int main(void)
 		cmocka_unit_test(who_guesses_does_neither),
 		cmocka_unit_test(what_the_depth_says_is_no_gain),
 		cmocka_unit_test(a_deeper_leg_is_left_alone),
+		cmocka_unit_test(by_classes),
 		cmocka_unit_test(arguments),
 	};
 

@@ -132,6 +132,7 @@ static void drift_goes_to_shadow_and_retrains(void **state)
 	said[0] = 0;
 	feed(device, &turned, 4500);
 	assert_int_equal(obeyed, 0);
+	assert_int_equal(chooses, 0);
 	assert_non_null(strstr(said, "its verdicts go to shadow, because"));
 	assert_null(device->job);
 	assert_true(device->drifting);
@@ -206,13 +207,15 @@ static void saved_model_is_found_again(void **state)
 	(void)state;
 	device_free(device);
 	said[0] = 0;
-	obeyed = -1;
+	assert_int_equal(chooses, 1);
+	obeyed = chooses = -1;
 	device = device_open();
 	after = view_of(device);
 	assert_non_null(strstr(said, "using the model saved in"));
 	assert_int_equal(after.phase, DEVICE_PREDICTING);
 	assert_true(after.signal);
 	assert_int_equal(obeyed, 1);
+	assert_int_equal(chooses, 1);
 	assert_true(fabs(after.heldout_auc - before.heldout_auc) < 1e-4);
 	assert_string_equal(after.trained_at, before.trained_at);
 	assert_int_equal(after.trained_rows, before.trained_rows);
@@ -224,6 +227,34 @@ static void saved_model_is_found_again(void **state)
 static void saved(const char *suffix, char *path)
 {
 	sprintf(path, "%s/serial_1%s", state_dir, suffix);
+}
+
+/* Reads are ranked well, and slow ones are hardly slower: obeyed, and no read of a volume is moved by it. */
+static void ranking_well_is_not_choosing_well(void **state)
+{
+	struct synthetic slight = { .seed = 3, .memory = true, .slow_us = 170 };
+	struct device *device;
+
+	(void)state;
+	snprintf(manifest.volume, sizeof(manifest.volume), "test_volume.bpf.o");
+	device = learned(&slight);
+	assert_int_equal(obeyed, 1);
+	assert_int_equal(chooses, 0);
+	assert_non_null(strstr(view_of(device).note, "it moves no read of a volume, because"));
+	device_free(device);
+	obeyed = chooses = -1;
+	device = device_open();
+	assert_int_equal(obeyed, 1);
+	assert_int_equal(chooses, 0);
+	/* What an older agent saved does not say, and is learned anew. */
+	for (uint32_t i = 0; i < device->model->n_notes; i++)
+		if (!strcmp(device->model->note[i].key, "chooses"))
+			device->model->note[i].key[0] = 'C';
+	said[0] = 0;
+	device->ticks += 5000;
+	feed_and_train(device, &slight);
+	assert_non_null(strstr(said, "because it is not known whether the model it has chooses"));
+	device_free(device);
 }
 
 static void refused_model_means_learning_anew(void **state)
@@ -484,6 +515,7 @@ int main(void)
 		TEST(return_above_the_floor_takes_several_looks),
 		TEST(without_signal_it_tries_again_at_growing_intervals),
 		TEST(saved_model_is_found_again),
+		TEST(ranking_well_is_not_choosing_well),
 		TEST(refused_model_means_learning_anew),
 		TEST(rows_outlive_a_restart_and_a_reboot),
 		TEST(damaged_rows_are_put_away),

@@ -136,7 +136,7 @@ static struct infer_net *pack(const struct model *model, uint32_t number)
 	return net;
 }
 
-void sim_policy_model(uint32_t leg, const struct model *model, bool obey)
+void sim_policy_model(uint32_t leg, const struct model *model, bool obey, bool choose)
 {
 	struct semantos_leg_model_command command = { .slot = leg };
 	__u32 dev = leg + 1;
@@ -151,7 +151,9 @@ void sim_policy_model(uint32_t leg, const struct model *model, bool obey)
 		command.row = volume_row(model, leg, ++generations[leg]);
 	}
 	leg_model_set(&command);
-	*slot = (struct semantos_slot){ .dev = dev, .generation = 1, .in_use = 1, .obey = obey };
+	*slot = (struct semantos_slot){
+		.dev = dev, .generation = 1, .in_use = 1, .obey = obey, .choose = choose
+	};
 	*bpf_map_lookup_elem(&devices, &dev) = leg;
 }
 

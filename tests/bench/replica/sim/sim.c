@@ -40,7 +40,6 @@ static struct {
 /* The leg's model, and what it has seen. */
 struct taught {
 	struct model *model;
-	bool obey;
 	struct semantos_block_record *record;
 	size_t n, room, wanted;
 };
@@ -267,13 +266,16 @@ static void learn_legs(const char *where, const char *row, uint32_t nr_legs)
 		snprintf(name, sizeof(name), "leg%u", i);
 		learn(t->record, t->n, &recipe, name, &result);
 		t->model = result.model;
-		t->obey = result.model && (asked.obey || result.heldout.signal);
-		sim_policy_model(i, t->model, t->obey);
+		sim_policy_model(i, t->model, asked.obey || result.heldout.signal,
+			asked.obey || result.choice.signal);
 		if (t->model) {
 			plans[i] = infer_prepare(t->model, 1, INFER_FLOAT);
 			scratches[i] = infer_scratch_new(must(plans[i]));
 		}
-		printf("learned %s %s leg %u of %zu reads: %s\n", where, row, i, t->n, result.text);
+		printf("learned %s %s leg %u of %zu reads: %s; choosing gains %.1f %% (95 %% "
+		       "%.1f to %.1f)\n",
+			where, row, i, t->n, result.text, 100 * result.choice.gain,
+			100 * result.choice.low, 100 * result.choice.high);
 	}
 }
 
@@ -387,10 +389,10 @@ static void run_learned(struct sim_volume *volume, const char *name, const char 
 	} rows[] = {
 		{ "latency", "latency", sim_policy_inline, PLACEBO_NONE },
 		{ "inline", "inline", sim_policy_inline, PLACEBO_NONE },
-		{ "async", "inline", sim_policy_async, PLACEBO_NONE },
-		{ "permuted", "inline", sim_policy_async, PLACEBO_PERMUTE },
-		{ "always-fast", "inline", sim_policy_async, PLACEBO_FAST },
-		{ "always-slow", "inline", sim_policy_async, PLACEBO_SLOW },
+		{ "async", "async", sim_policy_async, PLACEBO_NONE },
+		{ "permuted", "async", sim_policy_async, PLACEBO_PERMUTE },
+		{ "always-fast", "async", sim_policy_async, PLACEBO_FAST },
+		{ "always-slow", "async", sim_policy_async, PLACEBO_SLOW },
 		{ "linnos-digits", "linnos-digits", sim_policy_inline, PLACEBO_NONE },
 		{ "heimdall", "heimdall", sim_policy_inline, PLACEBO_NONE },
 	};

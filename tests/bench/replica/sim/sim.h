@@ -54,7 +54,7 @@ void sim_replay(struct sim_volume *volume, const struct sim_trace *trace, const 
 /* ---- policy.c: linnos_volume.bpf.c, with the module's inference behind its kfuncs ---- */
 
 /* Which model judges a leg from now on; NULL: none. Ends when the kernel would not take it. */
-void sim_policy_model(uint32_t leg, const struct model *model, bool obey);
+void sim_policy_model(uint32_t leg, const struct model *model, bool obey, bool choose);
 void sim_policy_start(struct sim_volume *volume); /* mode enforce, counters zero, no verdicts */
 sim_select sim_policy_inline, sim_policy_async;
 void sim_policy_done(struct semantos_blk_done *done);

@@ -33,6 +33,8 @@ struct device_env {
 	void (*obey)(void *ctx, uint32_t slot, bool obey, bool choose);
 	/* This model answers from now on; NULL in tests. Before obey(). */
 	void (*answers)(void *ctx, uint32_t slot, const struct model *model);
+	/* The policy decides for volumes now; NULL: it never does. */
+	bool (*decides)(void *ctx);
 	void *ctx;
 };
 

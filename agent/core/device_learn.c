@@ -21,7 +21,7 @@
 #include "agent/util/log.h"
 
 #define LEARN_AGAIN_S \
-	60 /* first wait before learning again; doubles up to an hour while no signal is found */
+	60 /* first wait before learning again; doubles up to an hour while the model is not good enough */
 #define LEARN_AGAIN_MAX_S 3600
 #define STRIDE_MAX (1u << 30)
 
@@ -125,13 +125,24 @@ struct scores {
 	double auc, auc_low, auc_pending, majority;
 };
 
+static bool decides(const struct device *device)
+{
+	return device->env.decides && device->env.decides(device->env.ctx);
+}
+
+/* Learning goes on until a model has signal, and where it is to choose the legs of volumes, until it does that well. */
+static bool good_enough(const struct device *device, bool signal, bool chooses)
+{
+	return signal && (chooses || !decides(device));
+}
+
 /* What an operator has to know of the new model. */
 static void device_learned_note(struct device *device, const struct learn_result *result)
 {
 	device->note[0] = 0;
 	if (!device->signal)
 		snprintf(device->note, sizeof(device->note), "%.159s", result->text);
-	else if (!device->chooses && device->env.manifest->volume[0])
+	else if (!device->chooses && decides(device))
 		snprintf(device->note, sizeof(device->note),
 			"it moves no read of a volume, because choosing legs by it gains %.1f %% "
 			"(95 %% %.1f-%.1f), and 2 %% are asked for",
@@ -151,12 +162,12 @@ static void on_learned(void *ctx, struct learn_result *result)
 	device->job = NULL;
 	rows_forget(device);
 	device->learn_wait_s = device->learn_wait_s ? 2 * device->learn_wait_s : LEARN_AGAIN_S;
-	if (result->model && result->heldout.signal)
+	if (result->model && good_enough(device, result->heldout.signal, result->choice.signal))
 		device->learn_wait_s = LEARN_AGAIN_S;
 	if (device->learn_wait_s > LEARN_AGAIN_MAX_S)
 		device->learn_wait_s = LEARN_AGAIN_MAX_S;
 	device->next_learn_s = device->ticks + device->learn_wait_s;
-	if (result->model && result->heldout.signal)
+	if (result->model && good_enough(device, result->heldout.signal, result->choice.signal))
 		device->learn_wait_s = 0;
 	if (!result->model) {
 		snprintf(device->note, sizeof(device->note), "%.159s", result->text);
@@ -253,11 +264,8 @@ void device_learn_tick(struct device *device)
 		if (because && !device->drifting)
 			rows_forget(device);
 		device->drifting = because != NULL;
-		/* It was saved by an agent that did not ask. */
-		if (!because && device->env.manifest->volume[0] &&
-			!model_note_get(device->model, "chooses"))
-			because = "it is not known whether the model it has chooses a volume's "
-				  "legs well";
+		if (!because && !good_enough(device, device->signal, device->chooses))
+			because = "the model it has is not sure to choose a volume's legs well";
 	}
 	if (because && device->n_rows >= device->wanted_rows &&
 		rows_span_s(device) >= device->env.manifest->min_seconds &&

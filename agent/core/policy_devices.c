@@ -35,6 +35,11 @@ static void on_answers(void *ctx, uint32_t slot, const struct model *model)
 	policy_volume_model(ctx, slot, model);
 }
 
+static bool on_decides(void *ctx)
+{
+	return ((const struct policy *)ctx)->volume != NULL;
+}
+
 static bool wanted(const struct policy *policy, const struct disk *disk)
 {
 	const struct core_options *options = policy->env.options;
@@ -83,6 +88,7 @@ static void add_device(struct policy *policy, const struct disk *disk)
 		.bump = on_bump,
 		.obey = on_obey,
 		.answers = on_answers,
+		.decides = on_decides,
 		.ctx = policy,
 	};
 	uint32_t slot = 0;

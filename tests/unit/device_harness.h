@@ -34,6 +34,7 @@ static struct trainer *trainer;
 static struct semantos_verdict_row verdict;
 static struct semantos_slot slot;
 static int obeyed, chooses; /* what was told last; -1 = nothing */
+static bool decides_volumes;
 static int bumps;
 static char state_dir[64], said[8192];
 static const struct disk disk = {
@@ -62,6 +63,12 @@ static void obey(void *ctx, uint32_t which, bool value, bool choose)
 	assert_int_equal(which, SLOT);
 	obeyed = value;
 	chooses = choose;
+}
+
+static bool decides_now(void *ctx)
+{
+	(void)ctx;
+	return decides_volumes;
 }
 
 static void remove_state(void)
@@ -101,6 +108,7 @@ static int setup(void **state)
 	memset(&slot, 0, sizeof(slot));
 	slot.generation = 7;
 	obeyed = chooses = -1;
+	decides_volumes = false;
 	bumps = 0;
 	said[0] = 0;
 	log_set_sink(on_sentence, NULL);
@@ -128,7 +136,8 @@ static struct device *device_open(void)
 		.verdict = &verdict,
 		.slot = &slot,
 		.bump = bump,
-		.obey = obey };
+		.obey = obey,
+		.decides = decides_now };
 	struct device *device = device_new(&env, &disk, SLOT);
 
 	assert_non_null(device);

@@ -39,6 +39,9 @@ free() { [ "$(holder)" = none ]; }
 signals() { # legs: so many have a model with signal
 	build/semantosctl status --json >/tmp/status 2>/dev/null && [ "$(grep -o '"signal": *true' /tmp/status | wc -l)" -ge "$1" ]
 }
+choosers() { # legs: so many have a model by which reads may be moved; status says of which not
+	signals "$1" && ! grep -q -e 'it moves no read of a volume' -e 'training on' /tmp/status
+}
 models() { [ "$(grep -c '^model ' $state)" -eq "$1" ]; } # legs: so many were handed to the module
 
 # Nothing here makes the nodes that udev makes.

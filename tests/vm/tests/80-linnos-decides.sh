@@ -26,10 +26,10 @@ slow_share() { # seconds, in which the legs go through the same slow periods eac
 	[ "$all" -gt 200 ] || fail "$all reads in $1 s are no load"
 	share=$((slow * 1000 / all))
 }
-agent() { build/semantos-agent --policy linnos --device 'semtest*' --rows 3000 --quiet "$@" >>/tmp/agent.out 2>>/tmp/agent.err & agent=$!; }
+agent() { build/semantos-agent --policy linnos --device 'semtest*' --rows 4000 --quiet "$@" >>/tmp/agent.out 2>>/tmp/agent.err & agent=$!; }
 obeyed_more() { [ "$(counter obeyed)" -gt "$obeyed" ]; }
 
-disk=memory:fast_us=1000,slow_us=20000,fast_ms=1500,slow_ms=400,write_us=300,mb=8,backed=1
+disk=memory:fast_us=1000,slow_us=20000,fast_ms=800,slow_ms=300,write_us=300,mb=8,backed=1
 test_disks seed=3 devices="$disk;$disk"
 agent
 until_true 20 [ -e /sys/fs/bpf/semantos/linnos/verdicts ] || fail "the agent does not come up"
@@ -42,7 +42,7 @@ build/tests/vm/loadgen --depth 1 --seconds 230 --think-us 2000 /dev/mapper/v >/t
 load=$!
 
 until_true 30 held || fail "the policy is not attached to the module that came later"
-until_true 90 signals 2 || fail "the legs' models show no signal: $(cat /tmp/status)"
+until_true 90 choosers 2 || fail "the legs' models show no signal, or not that choosing by them gains: $(cat /tmp/status)"
 until_true 10 models 2 || fail "the models were not handed to the module"
 grep -q '^policy name=linnos lease=alive' $state || fail "the lease is not renewed in the module"
 sed -n 's/^\(semtest.: learned.*\)/NOTE \1/p' /tmp/agent.err

@@ -16,7 +16,7 @@ fail() { tail -n 12 /tmp/agent.err; cat $state /tmp/nowait; echo "$*"; exit 1; }
 . /tests/vm/linnos.sh
 length=14336
 modelled() { # all four disks have a model, two of them with signal
-	signals 2 && [ "$(grep -o '"has_model": *true' /tmp/status | wc -l)" -eq 4 ]
+	choosers 2 && [ "$(grep -o '"has_model": *true' /tmp/status | wc -l)" -eq 4 ]
 }
 nowait() { # seconds: reads that must not wait, for so long
 	: >/tmp/nowait

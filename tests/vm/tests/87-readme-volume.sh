@@ -63,7 +63,7 @@ asked=$(decision 0)
 sleep 4
 [ "$(decision 0)" -gt "$asked" ] || fail "it is not asked"
 [ "$(counter obeyed)" = 0 ] || fail "in shadow it was obeyed"
-signals 2 || fail "no signal, so the last command would be refused"
+until_true 20 choosers 2 || fail "no signal, so the last command would be refused, or move nothing: $(cat /tmp/status)"
 run 5
 sleep 8
 build/semantosctl status | sed 's/^/NOTE /'

@@ -47,7 +47,7 @@ build/tests/vm/loadgen --depth 1 --seconds 100000 --think-us 3000 /dev/mapper/v 
 load=$!
 agent
 until_true 30 held || fail "the policy is not attached"
-until_true 90 signals 2 || fail "the legs' models show no signal: $(cat /tmp/status)"
+until_true 90 choosers 2 || fail "the legs' models show no signal, or not that choosing by them gains: $(cat /tmp/status)"
 until_true 10 models 2 || fail "the models were not handed to the module"
 ctl mode linnos enforce
 obeyed=$(counter obeyed)

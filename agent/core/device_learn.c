@@ -112,12 +112,17 @@ static bool note_yes(const struct model *model, const char *key)
 
 static void scores_from_notes(struct device *device, const struct model *model)
 {
+	const char *by;
+
 	device->heldout_auc = note_value(model, "heldout_auc");
 	device->heldout_auc_low = note_value(model, "heldout_auc_low");
 	device->heldout_auc_pending = note_value(model, "heldout_auc_pending");
 	device->heldout_majority = note_value(model, "heldout_majority");
 	device->signal = note_yes(model, "signal");
-	device->chooses = note_yes(model, "chooses");
+	/* Shown by verdicts it is not shown of each read's own score, nor the other way round. */
+	by = model_note_get(model, "chooses_by");
+	device->chooses = note_yes(model, "chooses") && by &&
+			  strcmp(by, recipe_chooses_by(device->env.recipe)) == 0;
 }
 
 struct scores {

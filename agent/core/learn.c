@@ -137,6 +137,11 @@ __attribute__((format(printf, 4, 5))) static void note(
 		*err = model_note_set(model, key, value);
 }
 
+const char *recipe_chooses_by(const struct learn_recipe *recipe)
+{
+	return recipe->verdict_ns ? "verdict" : "read";
+}
+
 /* Where the model came from, so that a saved one can be trusted, or not. Keys are listed in learn.h. */
 static int note_provenance(
 	struct model *model, const struct learn_recipe *recipe, const struct learn_result *result)
@@ -171,6 +176,7 @@ static int note_provenance(
 	note(model, &err, "choice_moved", "%.4f", result->choice.moved);
 	note(model, &err, "signal", "%s", heldout->signal ? "yes" : "no");
 	note(model, &err, "chooses", "%s", result->choice.signal ? "yes" : "no");
+	note(model, &err, "chooses_by", "%s", recipe_chooses_by(recipe));
 	note(model, &err, "encoder", "%s", recipe->encoder);
 	note(model, &err, "labeler", "%s", recipe->labeler);
 	note(model, &err, "wire_version", "%d", SEMANTOS_WIRE_VERSION);

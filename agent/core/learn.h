@@ -55,11 +55,15 @@ struct learn_result {
  * records: [n] OUTCOME records in any order (sorted by issue time inside, on a copy); those with errors, writes or a
  * short history are left out. Blocking. `cancel` inside recipe->train may stop it. The model's notes say where it came
  * from: date (ISO 8601, UTC), rows, rows_train, rows_heldout, slow_share, heldout_{auc, auc_low, auc_high, auc_pending,
- * gain_low, gain_high, majority, accuracy, recall, precision}, choice_{gain, low, high, moved}, signal, chooses (yes, no), encoder, labeler, wire_version, epochs,
+ * gain_low, gain_high, majority, accuracy, recall, precision}, choice_{gain, low, high, moved}, signal, chooses (yes, no),
+ * chooses_by (read, verdict: what chose the legs in that), encoder, labeler, wire_version, epochs,
  * seed, kernel. An encoder whose features are not standardised also gets the model's integer twin.
  */
 void learn(const struct semantos_block_record *records, size_t n, const struct learn_recipe *recipe,
 	const char *model_name, struct learn_result *result);
+
+/* By what a model of this recipe chooses a volume's leg: "verdict" or "read". Static text. */
+const char *recipe_chooses_by(const struct learn_recipe *recipe);
 
 /*
  * Time-ordered replay of a capture through a model, leak-free: a prediction sees only its own record, labels are

@@ -216,6 +216,17 @@ static void saved_model_is_found_again(void **state)
 	assert_true(after.signal);
 	assert_int_equal(obeyed, 1);
 	assert_int_equal(chooses, 1);
+	device_free(device);
+	/* What verdicts chose says nothing of what each read's own score would. */
+	assert_int_equal(recipe.verdict_ns, 40000000);
+	recipe.verdict_ns = 0;
+	device = device_open();
+	recipe.verdict_ns = 40000000;
+	assert_int_equal(obeyed, 1);
+	assert_int_equal(chooses, 0);
+	device_free(device);
+	device = device_open();
+	after = view_of(device);
 	assert_true(fabs(after.heldout_auc - before.heldout_auc) < 1e-4);
 	assert_string_equal(after.trained_at, before.trained_at);
 	assert_int_equal(after.trained_rows, before.trained_rows);

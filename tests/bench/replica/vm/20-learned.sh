@@ -53,7 +53,7 @@ learn() { # volume, mix, manifest
 		[ $n -eq 30 ] || break
 	done
 	echo "NOTE learned $1 $2 $3 round $round: $(grep -c '^model ' $state) models, $(signals) of $legs legs with signal" | report
-	grep -E 'semtest.*learned' /tmp/agent.err | tail -n "$legs" | sed "s/^/NOTE said $1 $2 $3: /" | report
+	grep -E 'semtest.*(learned|it moves no read)' /tmp/agent.err | tail -n $((2 * legs)) | sed "s/^/NOTE said $1 $2 $3: /" | report
 	stop_agent
 }
 
@@ -93,10 +93,9 @@ for volume in $(volumes); do
 		for row in $(echo "$learned" | tr , ' '); do
 			manifest=$row models=$row options=
 			case $row in
-			async) models=inline ;;
-			permuted) manifest=inline models=inline options="--control permute" ;;
-			always-fast) manifest=inline models=inline options="--control fast" ;;
-			always-slow) manifest=inline models=inline options="--control slow" ;;
+			permuted) manifest=async models=async options="--control permute" ;;
+			always-fast) manifest=async models=async options="--control fast" ;;
+			always-slow) manifest=async models=async options="--control slow" ;;
 			esac
 			case " $trained " in
 			*" $models "*) ;;

@@ -19,18 +19,19 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Werror
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -fno-strict-aliasing $(WARN) -D_GNU_SOURCE -DSEMANTOS_VERSION='"$(VERSION)"' -I. -I$(B)/gen $(CFLAGS) -MMD -MP
-LIBS := -lbpf -lelf -lz -lgrpc -lgpr -lprotobuf-c -ljansson -linih -lcap-ng -lsystemd -lblkid -lpthread -lm -Wl,--as-needed -lmicrohttpd -lcurl -Wl,--no-as-needed
+LIBS := -lbpf -lelf -lz -lgrpc -lgpr -lprotobuf-c -ljansson -linih -lcap-ng -lsystemd -lblkid -lpthread -lm -Wl,--as-needed -lmicrohttpd -lcurl -lsqlite3 -Wl,--no-as-needed
 BPF_CFLAGS := -std=gnu11 -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-missing-declarations -I. -idirafter /usr/include/x86_64-linux-gnu
 
-MAINS := agent/cli/semantos-agent.c agent/cli/semantosctl.c agent/cli/semantos-keeper.c
+MAINS := agent/cli/semantos-agent.c agent/cli/semantosctl.c agent/cli/semantos-keeper.c agent/advisor/semantos-advisor.c
 LIB_SRC := $(filter-out $(MAINS),$(wildcard agent/util/*.c agent/infer/*.c agent/core/*.c agent/safety/*.c \
-	agent/telemetry/*.c agent/api/*.c agent/cli/*.c kmod/infer/*.c))
+	agent/telemetry/*.c agent/api/*.c agent/cli/*.c agent/advisor/*.c agent/advisor/*/*.c kmod/infer/*.c))
 KNOB_TABLES := $(wildcard agent/util/knobs/*.conf) $(shell ls -v agent/util/knobs/seen-*.tsv 2>/dev/null)
 GEN_C := $(B)/gen/agent/proto/semantos.pb-c.c $(B)/gen/agent/util/knob_rows.c
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(GEN_C:%.c=%.o)
 BINS := $(B)/semantos-agent $(B)/semantosctl
 KEEPER := $(B)/semantos-keeper
+ADVISOR := $(B)/semantos-advisor
 BPF_SRC := $(wildcard bpf/*/*.bpf.c policies/*/*.bpf.c)
 BPF_OBJ := $(BPF_SRC:%.c=$(B)/%.o)
 POLICY_FILES := $(patsubst %,$(B)/%,$(wildcard policies/*/policy.conf policies/*/*.safetensors))
@@ -50,7 +51,7 @@ deps = $(if $(filter no,$(DEPS)),,@agent/install/deps.sh $(1))
 .SECONDARY: $(GEN_C)
 .SUFFIXES:
 .PHONY: all help run clean
-all: $(BINS) $(KEEPER) $(BPF_OBJ) $(POLICY_FILES) $(EXAMPLES) ## build everything into build/, as an ordinary user
+all: $(BINS) $(KEEPER) $(ADVISOR) $(BPF_OBJ) $(POLICY_FILES) $(EXAMPLES) ## build everything into build/, as an ordinary user
 
 run: ## with sudo: install what is missing (DEPS=no: nothing), build, run the linnos policy; ARGS= passes arguments
 	@[ "$$(id -u)" -eq 0 ] || { echo "Loading BPF programs needs root: use sudo make run."; exit 4; }
@@ -71,6 +72,11 @@ $(BINS): $(B)/%: $(B)/agent/cli/%.o $(B)/libsemantos.a
 $(KEEPER): $(B)/%: $(B)/agent/cli/%.o $(B)/libsemantos.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lz
+
+# The advisor has no part of the agent's: it reads what the agent tells it, and writes its own database.
+$(ADVISOR): $(B)/%: $(B)/agent/advisor/%.o $(B)/libsemantos.a
+	$(call say,LD,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lgrpc -lgpr -lprotobuf-c -lsqlite3 -lcap-ng -lpthread -lm
 
 $(B)/%.o: %.c | $(GEN_C)
 	$(call say,CC,$<)
@@ -111,6 +117,6 @@ clean: ## remove build/
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
--include $(wildcard $(B)/agent/*/*.d $(B)/kmod/*/*.d $(B)/san/*/*/*.d $(B)/tests/*/*.d $(B)/policies/*/tests/*.d)
+-include $(wildcard $(B)/agent/*/*.d $(B)/agent/advisor/*/*.d $(B)/kmod/*/*.d $(B)/san/*/*/*.d $(B)/tests/*/*.d $(B)/policies/*/tests/*.d)
 include tests/tests.mk
 include agent/install/install.mk

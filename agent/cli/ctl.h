@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include "agent/cli/client.h"
+#include "agent/proto/semantos.pb-c.h"
+#include "agent/util/client.h"
 #include "agent/util/exitcode.h"
 
 #define CTL_GO_ON (-1)

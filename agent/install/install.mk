@@ -12,17 +12,18 @@ $(B)/man/%: agent/install/man/%.scd
 	$(Q)mkdir -p $(@D) && scdoc <$< >$@
 
 # every time, because PREFIX may be another one than the last time
-.PHONY: $(B)/semantos-agent.service
-$(B)/semantos-agent.service: agent/install/semantos-agent.service.in
+UNITS := $(B)/semantos-agent.service $(B)/semantos-advisor.service
+.PHONY: $(UNITS)
+$(UNITS): $(B)/%: agent/install/%.in
 	$(Q)mkdir -p $(@D) && sed 's|@PREFIX@|$(PREFIX)|g' $< >$@
 
 into = $(foreach f,$(2),$(1):$(f):$(3)/$(notdir $(f)))
 INSTALLED = \
 	$(call into,755,$(B)/semantos-agent,$(PREFIX)/sbin) \
-	$(call into,755,$(KEEPER),$(PREFIX)/sbin) \
+	$(call into,755,$(KEEPER) $(ADVISOR),$(PREFIX)/sbin) \
 	$(call into,755,$(B)/semantosctl,$(PREFIX)/bin) \
 	$(call into,644,bpf/wire.h,$(PREFIX)/include/semantos) \
-	$(call into,644,$(B)/semantos-agent.service,$(UNITDIR)) \
+	$(call into,644,$(UNITS),$(UNITDIR)) \
 	644:agent/install/sysusers.conf:$(PREFIX)/lib/sysusers.d/semantos.conf \
 	644:agent/install/tmpfiles.conf:$(PREFIX)/lib/tmpfiles.d/semantos.conf \
 	$(foreach f,$(filter-out $(B)/policies/template/%,$(filter $(B)/bpf/%,$(BPF_OBJ)) \
@@ -35,7 +36,7 @@ INSTALLED = \
 .PHONY: man install uninstall dkms
 man: $(MAN)
 
-install: all $(B)/semantos-agent.service $(if $(HAVE_SCDOC),man) ## install under DESTDIR and PREFIX (/usr)
+install: all $(UNITS) $(if $(HAVE_SCDOC),man) ## install under DESTDIR and PREFIX (/usr)
 	$(if $(HAVE_SCDOC),,@echo "scdoc is not installed: the man pages are left out.")
 	@set -e; for entry in $(INSTALLED); do IFS=:; set -- $$entry; \
 		install -D -m "$$1" "$$2" "$(DESTDIR)$$3"; done

@@ -24,7 +24,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include "agent/api/server.h"
-#include "agent/cli/client.h"
+#include "agent/proto/semantos.pb-c.h"
+#include "agent/util/client.h"
 #include "tests/unit/fake_control.h"
 
 #define NOBODY 65534

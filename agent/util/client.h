@@ -5,13 +5,13 @@
  * A failure is an exit code (agent/util/exitcode.h) and one sentence. One thread uses a client; gRPC is initialised by
  * client_open() and shut down by client_close().
  */
-#ifndef SEMANTOS_CLI_CLIENT_H
-#define SEMANTOS_CLI_CLIENT_H
+#ifndef SEMANTOS_UTIL_CLIENT_H
+#define SEMANTOS_UTIL_CLIENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "agent/proto/semantos.pb-c.h"
+#include <protobuf-c/protobuf-c.h>
 #include "agent/util/exitcode.h"
 
 #define CLIENT_TIMEOUT_MS 10000 /* unless asked otherwise */

@@ -5,7 +5,7 @@
  * Connects by itself, so that "no agent" is told from "an agent that does not answer" and nothing is retried behind
  * the caller's back. Must never wait without a deadline.
  */
-#include "agent/cli/client.h"
+#include "agent/util/client.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -133,21 +133,11 @@ static bool settled(struct tuner *t, uint64_t now, char *why, size_t size, bool 
 	return false;
 }
 
-static bool is_held(const struct tuner *t, const char *name)
+static bool is_held(const struct tune_session *s, const char *name)
 {
-	const struct tune_session *s = t->session;
-
 	for (uint32_t i = 0; i < s->n_held && i < TUNE_HELD; i++) {
 		if (strcmp(s->held[i], name) == 0)
 			return true;
-	}
-	for (uint32_t i = 0; i < t->n_records; i++) {
-		const struct tune_record *record = t->record[i];
-
-		for (uint32_t k = 0; record->state == TUNE_KEPT && k < record->n_knobs; k++) {
-			if (strcmp(record->knob[k].name, name) == 0)
-				return true;
-		}
 	}
 	return false;
 }
@@ -170,7 +160,7 @@ static void ask(struct tuner *t, uint64_t now)
 	s->offered = knob;
 	s->n_offered = 0;
 	for (uint32_t i = 0; i < n; i++) {
-		if (!is_held(t, knob[i].name))
+		if (!is_held(s, knob[i].name))
 			s->offered[s->n_offered++] = knob[i];
 	}
 	if (!s->n_offered) {

@@ -121,6 +121,17 @@ static bool same_change(const struct change *a, const struct change *b)
 	return true;
 }
 
+/*
+ * The tuner goes on from what it kept: the next change of the same knob lies on the kept one, whose value is its old one.
+ * They are undone from the top down; so both are of those that wait for a disk, or neither.
+ */
+static bool may_lie_on(const struct change *upper, const struct change *lower)
+{
+	return lower->state == CHANGE_KEPT && strcmp(lower->owner, SAFETY_TUNER) == 0 &&
+	       strcmp(upper->owner, SAFETY_TUNER) == 0 &&
+	       change_waits(upper) == change_waits(lower);
+}
+
 /* One owner a knob, and one change: what is in force is undone before the next. */
 static int check_owner(struct apply *a, uint64_t *id)
 {
@@ -129,7 +140,7 @@ static int check_owner(struct apply *a, uint64_t *id)
 	for (size_t i = 0; i < book->n_changes; i++) {
 		const struct change *other = book->change[i];
 
-		if (!change_open(other))
+		if (!change_open(other) || may_lie_on(a->change, other))
 			continue;
 		if (same_change(other, a->change)) {
 			*id = other->id;
@@ -463,14 +474,35 @@ int safety_keep(struct safety *s, uint64_t id, const char *observed, struct safe
 	return err;
 }
 
+/* A change that lies on this one, or NULL: then its value stands, and this one's is what that goes back to. */
+static const struct change *above(const struct safety *s, const struct change *lower)
+{
+	for (size_t i = s->book->n_changes; i-- > 0 && s->book->change[i] != lower;) {
+		const struct change *upper = s->book->change[i];
+
+		for (size_t k = 0; change_open(upper) && k < upper->n_knobs; k++) {
+			if (has_key(lower, upper->knob[k].name))
+				return upper;
+		}
+	}
+	return NULL;
+}
+
 int safety_rollback(struct safety *s, uint64_t id, const char *because, const char *observed,
 	struct safety_error *error)
 {
+	const struct change *upper;
 	struct change *change;
 	int err = find_open(s, id, &change, error);
 
 	if (err)
 		return err;
+	upper = above(s, change);
+	if (upper) {
+		safety_say(error, "change %llu lies on change %llu; roll that back first",
+			(unsigned long long)upper->id, (unsigned long long)id);
+		return -EBUSY;
+	}
 	if (observed)
 		record_text(change->observed, sizeof(change->observed), observed);
 	return safety_undo_logged(s, change, because, error);

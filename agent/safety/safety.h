@@ -84,7 +84,8 @@ unsigned int safety_close(struct safety *safety, enum safety_end end);
 
 /*
  * Change all knobs of the request, or none. 0 with *id; -EALREADY: they have these values, or the same change is in
- * force (*id says which, 0 = none); -EBUSY: a knob has another owner, or changed under our hands; -ENOENT, -EINVAL,
+ * force (*id says which, 0 = none); -EBUSY: a knob has another owner (the tuner may go on from what it kept), or changed
+ * under our hands; -ENOENT, -EINVAL,
  * -ERANGE: not offered or out of range, or an action in another mode than once; -EPERM: it would hold the agent itself;
  * -ESRCH: the process is gone; -EAGAIN: too many too soon; -EIO, -ENOSPC…: journal or kernel failed.
  */
@@ -101,7 +102,10 @@ int safety_note(struct safety *safety, struct policy_event *event, struct safety
 int safety_keep(
 	struct safety *safety, uint64_t id, const char *observed, struct safety_error *error);
 
-/* Undo one change, whatever its mode. 0: it ended, error->text says how; -ENOENT, -EALREADY or -errno: it did not. */
+/*
+ * Undo one change, whatever its mode. 0: it ended, error->text says how; -ENOENT, -EALREADY or -errno: it did not; -EBUSY: the
+ * tuner went on from it, and that later change is to be undone first.
+ */
 int safety_rollback(struct safety *safety, uint64_t id, const char *because, const char *observed,
 	struct safety_error *error);
 

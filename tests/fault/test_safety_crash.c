@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * test_safety_crash.c - the agent is killed before and after every system call of apply, keep, rollback, breach, swap,
- * promotion, ejection, recovery, a new segment, its end and an upgrade; then recovery runs: knobs as they should be, the log intact,
+ * test_safety_crash.c - the agent is killed before and after every system call of apply, keep, rollback, breach, swap, of a
+ * change on a kept one, promotion, ejection, recovery, a new segment, its end and an upgrade; then recovery runs: knobs as they should be, the log intact,
  * every time.
  *
  * Enumerated, not sampled: N = 0, 1, … until the operation ends by itself. Counts are printed. The knobs are files of
@@ -31,13 +31,15 @@ enum operation {
 	CLOSE,
 	UPGRADE,
 	SWAP,
+	STACK,
 	PROMOTE,
 	DEMOTE,
 	EJECT,
 	N_OPERATIONS
 };
 static const char *const names[] = { "apply", "keep", "rollback", "breach", "recover",
-	"new segment", "close", "upgrade", "swap", "promotion", "demotion", "ejection" };
+	"new segment", "close", "upgrade", "swap", "change on a kept one", "promotion", "demotion",
+	"ejection" };
 
 /* Half of a policy's life, on record by its id; 0 or -errno. */
 static int note(struct safety *s, const char *from, const char *to)
@@ -75,7 +77,10 @@ static int operate(void *arg)
 	f.options.max_bytes = op == ROTATE ? 1024 : 0;
 	if (safety_open(&s, &f.options, &report, &error))
 		return 2;
-	if (op != APPLY && change_two(s, CHANGE_AUTO, &id, &error))
+	if (op == STACK && (change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "040", &id, &error) ||
+				   safety_keep(s, id, "better", &error)))
+		return 3;
+	if (op != APPLY && op != STACK && change_two(s, CHANGE_AUTO, &id, &error))
 		return 3;
 	if (op == PROMOTE || op == DEMOTE)
 		note(s, "detached", "canary:10");
@@ -114,6 +119,12 @@ static int operate(void *arg)
 	case SWAP:
 		err = safety_swap(s, id, false, &error) | safety_swap(s, id, true, &error) |
 		      safety_swap(s, id, false, &error) | safety_swap(s, id, true, &error);
+		break;
+	/* what was kept is tried further, and that is kept too */
+	case STACK:
+		err = change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "010", &id, &error) |
+		      safety_swap(s, id, false, &error) | safety_swap(s, id, true, &error) |
+		      safety_keep(s, id, "better", &error);
 		break;
 	case UPGRADE:
 		safety_close(s, SAFETY_UPGRADE);
@@ -277,6 +288,7 @@ SWEEP(test_new_segment, ROTATE)
 SWEEP(test_close, CLOSE)
 SWEEP(test_upgrade, UPGRADE)
 SWEEP(test_swap, SWAP)
+SWEEP(test_stack, STACK)
 SWEEP(test_promotion, PROMOTE)
 SWEEP(test_demotion, DEMOTE)
 SWEEP(test_ejection, EJECT)
@@ -408,6 +420,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_close),
 		cmocka_unit_test(test_upgrade),
 		cmocka_unit_test(test_swap),
+		cmocka_unit_test(test_stack),
 		cmocka_unit_test(test_promotion),
 		cmocka_unit_test(test_demotion),
 		cmocka_unit_test(test_ejection),

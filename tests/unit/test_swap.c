@@ -168,6 +168,51 @@ static void one_that_sets_another_anew(void **state)
 	assert_true(file_is(f.root, SCHEDULER_FILE, "none"));
 }
 
+/* The tuner goes on from what it kept, and nobody else; undone from the top down, by whomever. */
+static void one_lies_on_a_kept_one(void **state)
+{
+	struct safety_audit audit;
+	uint64_t lower, upper;
+
+	(void)state;
+	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "040", &lower, &error), 0);
+	/* not before it is kept */
+	assert_int_equal(
+		change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "020", &upper, &error), -EBUSY);
+	assert_int_equal(safety_keep(s, lower, "better", &error), 0);
+	assert_int_equal(
+		change_one(s, "operator", CHANGE_AUTO, SWAPPINESS, "020", &upper, &error), -EBUSY);
+	assert_int_equal(
+		change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "040", &upper, &error), -EALREADY);
+	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "020", &upper, &error), 0);
+	assert_int_equal(safety_audit(f.dir, f.root, &audit, &error), 0);
+	assert_int_equal(audit.open, 2);
+	assert_int_equal(audit.differs, 0);
+	assert_int_equal(safety_swap(s, upper, false, &error), 0);
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "040"));
+	assert_int_equal(safety_audit(f.dir, f.root, &audit, &error), 0);
+	assert_int_equal(audit.differs, 0);
+	assert_int_equal(safety_rollback(s, lower, "x", NULL, &error), -EBUSY);
+	assert_int_equal(safety_rollback(s, upper, "x", NULL, &error), 0);
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "040"));
+	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "030", &upper, &error), 0);
+	/* the journal of an agent that died, read by the next one */
+	assert_int_equal(safety_close(s, SAFETY_UPGRADE), 0);
+	f.options.ignore_upgrade = true;
+	assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
+	/* a breach undoes both */
+	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "040", &lower, &error), 0);
+	assert_int_equal(safety_keep(s, lower, "better", &error), 0);
+	/* one that may wait for a disk does not lie on one that may not: they would be undone in another order */
+	assert_int_equal(change_two(s, CHANGE_AUTO, &upper, &error), -EBUSY);
+	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "010", &upper, &error), 0);
+	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, READ_AHEAD, "512", &lower, &error), 0);
+	assert_true(stand("010", "512"));
+	assert_int_equal(safety_breach(s, "tuner", "p99 rose"), 0);
+	assert_true(stand("060", "128"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +222,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_knob_that_goes_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_journal_that_goes_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_sets_another_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_lies_on_a_kept_one, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

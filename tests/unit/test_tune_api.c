@@ -287,7 +287,8 @@ static bool on_question(void *ctx, const ProtobufCMessage *message)
 	knob.name = SWAPPINESS;
 	knob.value = shared->value;
 	for (size_t i = 0; i < event->question->n_knobs; i++) {
-		if (strcmp(event->question->knobs[i]->name, SWAPPINESS) == 0) {
+		if (strcmp(event->question->knobs[i]->name, SWAPPINESS) == 0 &&
+			strcmp(event->question->knobs[i]->value, "060") == 0) {
 			proposal.knobs = knobs;
 			proposal.n_knobs = 1;
 		}

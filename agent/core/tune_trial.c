@@ -235,7 +235,8 @@ static void set(struct tuner *t, uint64_t now)
 			return;
 		}
 	}
-	if (!s->record->change && (reply.error == -EBUSY || reply.error == -EALREADY))
+	/* held by somebody, or not to be written here: no use in being asked for it again */
+	if (!s->record->change)
 		hold(s);
 	stop(s, reply.text);
 }

@@ -33,6 +33,8 @@ static void *run_loop(void *arg)
 static struct telemetry *make_tuner(void)
 {
 	static struct guard_options options;
+	if (getenv("SEMANTOS_TEST_LOG"))
+		log_set_sink(NULL, NULL);
 	struct tuner_options tuner = { .root = f.root, .file = tuner_file };
 	pthread_t thread;
 
@@ -255,7 +257,7 @@ static void senseless_goals_are_refused(void **state)
 /* ---- an advisor, a reporter and an operator, each a process ---- */
 
 static struct shared {
-	volatile int kept, ended, outcomes, questions;
+	volatile int broken, kept, ended, outcomes, questions;
 	char value[16]; /* what the advisor proposes */
 	volatile uint64_t change;
 	char last[600], verdict[40];
@@ -288,7 +290,7 @@ static bool on_question(void *ctx, const ProtobufCMessage *message)
 	knob.value = shared->value;
 	for (size_t i = 0; i < event->question->n_knobs; i++) {
 		if (strcmp(event->question->knobs[i]->name, SWAPPINESS) == 0 &&
-			strcmp(event->question->knobs[i]->value, "060") == 0) {
+			atoi(event->question->knobs[i]->value) == 60) {
 			proposal.knobs = knobs;
 			proposal.n_knobs = 1;
 		}
@@ -351,7 +353,8 @@ static pid_t start_reporter(void)
 
 		/* as the files are to root alone, what the knob is comes by way of shared memory */
 		report.source = (uint32_t)(n % 2);
-		report.value = n % 2 ? 1 : (double)shared->change + (double)(n % 7);
+		report.value =
+			n % 2 ? (shared->broken ? 9 : 1) : (double)shared->change + (double)(n % 7);
 		report.took_ms = 1;
 		done = client_call(client, "Operator/Report", &report.base,
 			&semantos__v1__done__descriptor, &error);
@@ -489,6 +492,37 @@ static void a_client_that_is_killed_has_it_undone(void **state)
 		(unsigned long long)longest);
 }
 
+static void a_breach_is_undone_at_once(void **state)
+{
+	uint64_t longest = 0;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		pid_t advisor = start_advisor(), reporter = start_reporter();
+		pid_t operator= start_operator();
+		uint64_t since, took;
+
+		assert_true(watch_until(NULL, 0, 20000));
+		/* the next report of the guard comes within some ms: that is the window here */
+		shared->broken = 1;
+		since = now_ms();
+		while (!file_reads(f.root, SWAPPINESS_FILE, "060") && now_ms() - since < 5000)
+			usleep(200);
+		took = now_ms() - since;
+		longest = took > longest ? took : longest;
+		usleep(300000);
+		assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
+		assert_string_equal(shared->verdict, "breach");
+		end(operator);
+		end(advisor);
+		end(reporter);
+		reset(true);
+	}
+	printf("breaches: undone within %llu ms, a report every 3 to 10 ms included\n",
+		(unsigned long long)longest);
+	assert_true(longest < UNDONE_MS);
+}
+
 static void an_advisor_that_is_killed_leaves_room_for_the_next(void **state)
 {
 	pid_t advisor = start_advisor(), reporter = start_reporter(), operator;
@@ -536,6 +570,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(senseless_goals_are_refused),
 		cmocka_unit_test(a_goal_from_first_to_last),
 		cmocka_unit_test(a_client_that_is_killed_has_it_undone),
+		cmocka_unit_test(a_breach_is_undone_at_once),
 		cmocka_unit_test(an_advisor_that_is_killed_leaves_room_for_the_next),
 	};
 	int failed;

@@ -474,18 +474,21 @@ int safety_keep(struct safety *s, uint64_t id, const char *observed, struct safe
 	return err;
 }
 
-/* A change that lies on this one, or NULL: then its value stands, and this one's is what that goes back to. */
+/* The topmost change that lies on this one, or NULL: its value stands, and this one's is what that goes back to. */
 static const struct change *above(const struct safety *s, const struct change *lower)
 {
-	for (size_t i = s->book->n_changes; i-- > 0 && s->book->change[i] != lower;) {
+	const struct change *top = NULL;
+
+	for (size_t i = 0; i < s->book->n_changes; i++) {
 		const struct change *upper = s->book->change[i];
 
-		for (size_t k = 0; change_open(upper) && k < upper->n_knobs; k++) {
-			if (has_key(lower, upper->knob[k].name))
-				return upper;
-		}
+		/* ids rise */
+		if (!change_open(upper) || upper->id <= lower->id)
+			continue;
+		for (size_t k = 0; k < upper->n_knobs; k++)
+			top = has_key(lower, upper->knob[k].name) ? upper : top;
 	}
-	return NULL;
+	return top;
 }
 
 int safety_rollback(struct safety *s, uint64_t id, const char *because, const char *observed,

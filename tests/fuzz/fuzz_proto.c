@@ -27,6 +27,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		&semantos__v1__capture_chunk__descriptor,
 		&semantos__v1__agent_status__descriptor,
 		&semantos__v1__done__descriptor,
+		&semantos__v1__tune_request__descriptor,
+		&semantos__v1__source_report__descriptor,
+		&semantos__v1__recommendations__descriptor,
+		&semantos__v1__proposal__descriptor,
+		&semantos__v1__advisor_event__descriptor,
 	};
 	struct unpacked first, second;
 	uint8_t *packed, *again;

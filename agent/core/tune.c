@@ -277,6 +277,7 @@ void tuner_end(struct tuner *t)
 	log_error("The tuner does not end; the keeper undoes what it tried.");
 	pthread_detach(t->thread);
 	t->stuck = true;
+	tuner_telemetry(t, NULL);
 }
 
 void tuner_free(struct tuner *t)

@@ -69,9 +69,12 @@ static enum telemetry_figure figure_of(const char *text)
 static void take_telemetry(struct tuner *t, uint64_t now)
 {
 	struct tune_session *s = t->session;
-	uint64_t number = s->snapshot;
+	uint64_t number = t->telemetry ? telemetry_number(t->telemetry) : 0;
 
-	for (uint32_t i = 0; t->telemetry && i <= s->goal.n_guards; i++) {
+	/* looked at often: nothing is searched for between two snapshots */
+	if (number == s->snapshot)
+		return;
+	for (uint32_t i = 0; i <= s->goal.n_guards; i++) {
 		const struct slo_source *source =
 			i ? &s->goal.guard[i - 1].source : &s->goal.objective;
 		double value = NAN;
@@ -81,8 +84,6 @@ static void take_telemetry(struct tuner *t, uint64_t now)
 			continue;
 		err = telemetry_figure(t->telemetry, source->metric, source->label,
 			figure_of(source->figure), &value, &number);
-		if (number == s->snapshot)
-			return;
 		slo_report(&s->series[i], now, source->every_ms * NS_PER_MS, err ? NAN : value,
 			err == -ENOENT	  ? "it is not measured here (any more)"
 			: err == -ENODATA ? "it has no value now"

@@ -413,6 +413,16 @@ int telemetry_figure(struct telemetry *telemetry, const char *name, const char *
 	return err;
 }
 
+uint64_t telemetry_number(struct telemetry *telemetry)
+{
+	uint64_t number;
+
+	pthread_mutex_lock(&telemetry->lock);
+	number = telemetry->number;
+	pthread_mutex_unlock(&telemetry->lock);
+	return number;
+}
+
 uint32_t telemetry_interval_s(const struct telemetry *telemetry)
 {
 	return telemetry->options.interval_s;

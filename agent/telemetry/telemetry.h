@@ -76,6 +76,8 @@ enum telemetry_figure {
 	TELEMETRY_ANOMALIES
 };
 
+uint64_t telemetry_number(
+	struct telemetry *telemetry); /* of the last snapshot, 0 = none was taken yet */
 uint32_t telemetry_interval_s(
 	const struct telemetry *telemetry); /* meant to lie between snapshots */
 

@@ -194,7 +194,7 @@ static void take_events(void)
 		w.n_events++;
 }
 
-static const struct tune_event *event_of(const char *kind)
+static inline const struct tune_event *event_of(const char *kind)
 {
 	for (uint32_t i = w.n_events; i-- > 0;) {
 		if (strcmp(w.event[i].kind, kind) == 0)
@@ -203,7 +203,7 @@ static const struct tune_event *event_of(const char *kind)
 	return NULL;
 }
 
-static bool said(const char *kind, const char *text)
+static inline bool said(const char *kind, const char *text)
 {
 	for (uint32_t i = 0; i < w.n_events; i++) {
 		if (strcmp(w.event[i].kind, kind) == 0 && strstr(w.event[i].text, text))

@@ -12,7 +12,7 @@ fail() { echo "$*"; exit 1; }
 
 make -s install DESTDIR="$dir" PREFIX=/opt/semantos
 root=$dir/opt/semantos
-for file in sbin/semantos-agent bin/semantosctl include/semantos/wire.h lib/systemd/system/semantos-agent.service \
+for file in sbin/semantos-agent sbin/semantos-advisor lib/systemd/system/semantos-advisor.service bin/semantosctl include/semantos/wire.h lib/systemd/system/semantos-agent.service \
 	lib/sysusers.d/semantos.conf lib/tmpfiles.d/semantos.conf lib/semantos/policies/linnos/policy.conf \
 	lib/semantos/policies/linnos/linnos.bpf.o; do
 	[[ -s $root/$file ]] || fail "$file was not installed"
@@ -70,6 +70,20 @@ if command -v systemd-analyze >/dev/null; then
 		fail "the unit is less confined than an exposure of 2.5"
 fi
 
+# The advisor's unit: nothing of root's, and none of what proposing does not take.
+advisor=$root/lib/systemd/system/semantos-advisor.service
+grep -q '^ExecStart=/opt/semantos/sbin/semantos-advisor$' "$advisor" || fail "the unit does not start the installed advisor"
+for line in User=semantos-advisor CapabilityBoundingSet= NoNewPrivileges=yes RestrictAddressFamilies=AF_UNIX; do
+	grep -qx "$line" "$advisor" || fail "the advisor's unit lacks $line"
+done
+if command -v systemd-analyze >/dev/null; then
+	sed -e "s|/opt/semantos|$root|" -e '/^Documentation=/d' "$advisor" >"$dir/semantos-advisor.service"
+	said=$(systemd-analyze verify "$dir/semantos-advisor.service" 2>&1 | grep -F semantos-advisor.service || true)
+	[[ -z $said ]] || fail "systemd does not accept the advisor's unit: $said"
+	systemd-analyze security --offline=true --threshold=10 "$dir/semantos-advisor.service" >/dev/null ||
+		fail "the advisor's unit is less confined than an exposure of 1.0"
+fi
+
 # Groups and folders, made in an empty root.
 if command -v systemd-sysusers >/dev/null && command -v systemd-tmpfiles >/dev/null; then
 	mkdir -p "$dir/empty/etc"
@@ -77,6 +91,7 @@ if command -v systemd-sysusers >/dev/null && command -v systemd-tmpfiles >/dev/n
 	for group in semantos semantos-admin; do
 		grep -q "^$group:" "$dir/empty/etc/group" || fail "the group $group was not made"
 	done
+	grep -q '^semantos-advisor:' "$dir/empty/etc/passwd" || fail "the advisor's user was not made"
 	systemd-tmpfiles --root="$dir/empty" --create "$root/lib/tmpfiles.d/semantos.conf"
 	[[ -d $dir/empty/run/semantos && -d $dir/empty/var/lib/semantos ]] || fail "the agent's folders were not made"
 fi
@@ -92,6 +107,9 @@ options() { "$@" --help | grep -oE -- '--[a-z][a-z-]+' | sort -u; }
 man=agent/install/man complete=agent/install/completion
 for option in $(options "$root/sbin/semantos-agent"); do
 	grep -q -- "\*$option\*" $man/semantos-agent.8.scd || fail "semantos-agent(8) does not name $option"
+done
+for option in $(options "$root/sbin/semantos-advisor"); do
+	grep -q -- "\*$option\*" $man/semantos-advisor.8.scd || fail "semantos-advisor(8) does not name $option"
 done
 for command in $("$root/bin/semantosctl" --help | awk '/^  / { print $1 }') 'model use' 'model show' 'model import'; do
 	for file in $man/semantosctl.1.scd $complete/semantosctl.bash $complete/_semantosctl; do

@@ -26,6 +26,7 @@ struct choice {
 		barred; /* knobs, knobs, candidates, candidates never to be tried again */
 	uint32_t *first, *next; /* facts by the lowest knob they moved: index + 1; by fact */
 	const struct fact **unsafe;
+	double *unsafe_like; /* how like the load was */
 	size_t n_unsafe;
 };
 

@@ -28,7 +28,8 @@ int never_init(struct choice *choice)
 	choice->first = calloc(choice->lexicon->n_knobs + 1, sizeof(*choice->first));
 	choice->next = calloc(memory->n_facts + 1, sizeof(*choice->next));
 	choice->unsafe = calloc(memory->n_facts + 1, sizeof(const struct fact *));
-	if (!choice->first || !choice->next || !choice->unsafe)
+	choice->unsafe_like = calloc(memory->n_facts + 1, sizeof(*choice->unsafe_like));
+	if (!choice->first || !choice->next || !choice->unsafe || !choice->unsafe_like)
 		return -ENOMEM;
 	for (size_t f = 0; f < memory->n_facts; f++) {
 		const struct fact *fact = &memory->fact[f];
@@ -39,8 +40,10 @@ int never_init(struct choice *choice)
 		knob = lowest(fact->move, fact->n_moves);
 		choice->next[f] = choice->first[knob];
 		choice->first[knob] = (uint32_t)f + 1;
-		if (fact->unsafe || fact->verdict == FACT_BREACH)
-			choice->unsafe[choice->n_unsafe++] = fact;
+		if (!fact->unsafe && fact->verdict != FACT_BREACH)
+			continue;
+		choice->unsafe_like[choice->n_unsafe] = response_likeness(&choice->now, fact);
+		choice->unsafe[choice->n_unsafe++] = fact;
 	}
 	return 0;
 }
@@ -50,6 +53,7 @@ void never_free(struct choice *choice)
 	free(choice->first);
 	free(choice->next);
 	free(choice->unsafe);
+	free(choice->unsafe_like);
 }
 
 static const struct fact_move *move_of(const struct fact_move *move, size_t n, uint32_t knob)
@@ -152,8 +156,8 @@ double never_hazard(const struct choice *choice, const struct candidate *candida
 			shared += mine && follows(choice, mine, &fact->move[m]);
 		}
 		if (shared)
-			hazard = fmax(hazard, HAZARD * (double)shared / fact->n_moves *
-						      response_likeness(&choice->now, fact));
+			hazard = fmax(hazard,
+				HAZARD * (double)shared / fact->n_moves * choice->unsafe_like[i]);
 	}
 	return hazard;
 }

@@ -224,7 +224,9 @@ static void test_failures_are_remembered_over_a_restart(void **state)
 	assert_true(advisor_question(advisor, &usual(1)->message, take, &first));
 	come_of(&first, 1, "breach", 0.3);
 	assert_int_equal(counts().traces, 1);
+	assert_true(advisor->outcome[0].raw > 0.01); /* as it was held when it was proposed */
 	reopen();
+	assert_true(advisor->outcome[0].raw > 0.01 && advisor->outcome[0].harm);
 	assert_int_equal(advisor->last_proposal, 1);
 	assert_int_equal(advisor->n_outcomes, 1); /* what was held of it is known */
 	assert_true(advisor_question(advisor, &usual(2)->message, take, &again));

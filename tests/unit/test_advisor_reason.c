@@ -253,6 +253,53 @@ static void test_conflict_is_respected(void **state)
 	machine_close(&machine);
 }
 
+static bool conflict(struct lexicon *lexicon, const char *a, const char *b)
+{
+	int x = lexicon_knob(lexicon, a), y = lexicon_knob(lexicon, b);
+
+	assert_true(x >= 0 && y >= 0);
+	return lexicon_conflict(lexicon, (uint32_t)x, (uint32_t)y) &&
+	       lexicon_conflict(lexicon, (uint32_t)y, (uint32_t)x);
+}
+
+static void test_conflicts_by_name(void **state)
+{
+	struct lexicon lexicon;
+
+	(void)state;
+	assert_int_equal(lexicon_init(&lexicon, "6.12.1"), 0);
+	assert_true(conflict(&lexicon, "sysctl:vm.dirty_ratio", "sysctl:vm.dirty_bytes"));
+	assert_false(
+		conflict(&lexicon, "sysctl:vm.dirty_ratio", "sysctl:vm.dirty_background_ratio"));
+	assert_true(conflict(
+		&lexicon, "sysfs:block/vda/queue/wbt_lat_usec", "sysfs:block/vda/queue/scheduler"));
+	assert_false(conflict(&lexicon, "sysfs:block/vda/queue/wbt_lat_usec",
+		"sysfs:block/vdb/queue/scheduler")); /* another disk's */
+	/* judged as one, without an edge */
+	assert_true(conflict(
+		&lexicon, "sysfs:block/vda/queue/nr_requests", "sysfs:block/vda/queue/scheduler"));
+	assert_false(conflict(
+		&lexicon, "sysfs:block/vda/queue/nr_requests", "sysfs:block/vdb/queue/scheduler"));
+	lexicon_free(&lexicon);
+}
+
+/* What does nothing while another is set so is not proposed. */
+static void test_what_has_no_effect_now_waits(void **state)
+{
+	struct reason_answer answer;
+	struct machine machine;
+
+	(void)state;
+	machine_open(&machine, 12);
+	machine_add(&machine, "sysfs:block/vda/queue/wbt_lat_usec", "100");
+	machine_ask(&machine, &answer);
+	assert_int_equal(answer.n_moves, 1);
+	machine_add(&machine, "sysfs:block/vda/queue/scheduler", "bfq");
+	machine_ask(&machine, &answer);
+	assert_int_equal(moved(&machine, &answer, "sysfs:block/vda/queue/wbt_lat_usec"), 0);
+	machine_close(&machine);
+}
+
 static void test_depended_on_comes_along(void **state)
 {
 	struct reason_answer answer;
@@ -531,6 +578,8 @@ int main(void)
 		cmocka_unit_test(test_likeness),
 		cmocka_unit_test(test_nothing_offered),
 		cmocka_unit_test(test_conflict_is_respected),
+		cmocka_unit_test(test_conflicts_by_name),
+		cmocka_unit_test(test_what_has_no_effect_now_waits),
 		cmocka_unit_test(test_depended_on_comes_along),
 		cmocka_unit_test(test_not_again),
 		cmocka_unit_test(test_refused_is_not_again),

@@ -235,6 +235,23 @@ static void await(struct advisor *advisor, uint64_t goal)
 	advisor->asked = advisor->question;
 }
 
+/* The answer as a sentence for the log. */
+static void tell(const struct advisor *advisor, uint64_t number, uint64_t took_us)
+{
+	const struct reason_answer *answer = &advisor->answer;
+	char moves[400] = "nothing";
+	size_t used = 0;
+
+	for (size_t m = 0; m < answer->n_moves && used < sizeof(moves); m++)
+		used += (size_t)snprintf(moves + used, sizeof(moves) - used,
+			"%s%.120s %.40s -> %.40s", m ? ", " : "",
+			advisor->lexicon.knob[answer->move[m].knob]->name, answer->move[m].from,
+			answer->move[m].to);
+	log_info("Question %llu (%zu knobs, %zu traces), in %llu us: %s, because %.400s",
+		(unsigned long long)number, advisor->question.n_knobs, advisor->n_facts,
+		(unsigned long long)took_us, moves, answer->rationale);
+}
+
 bool advisor_question(struct advisor *advisor, const Semantos__V1__Question *question,
 	advisor_send *send, void *ctx)
 {
@@ -275,10 +292,7 @@ bool advisor_question(struct advisor *advisor, const Semantos__V1__Question *que
 			advisor->refused[advisor->n_refused++] = reason_mark(
 				&advisor->lexicon, advisor->answer.move, advisor->answer.n_moves);
 		if (taken == 0)
-			log_info("Question %llu (%zu knobs, %zu traces), in %llu us: %.700s",
-				(unsigned long long)question->number, advisor->question.n_knobs,
-				advisor->n_facts, (unsigned long long)took,
-				advisor->answer.rationale);
+			tell(advisor, question->number, took);
 	}
 	if (taken != 0) {
 		advisor->n_refused = refused; /* the question was at fault, not what was proposed */

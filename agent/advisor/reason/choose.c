@@ -11,6 +11,8 @@
 #define MARGIN 0.002 /* a gain below this is no improvement */
 #define CHANCE_LEAST 0.05 /* of a gain beyond half a per cent, for it to be worth a trial */
 #define CHANCE_GAIN 0.005
+#define OFF_DEFAULT 0.05 /* of the line */
+#define BEYOND 2.0 /* the whole line beyond the default counts a third */
 #define PAIR_LEVELS 2 /* best ones of each knob that are tried together */
 #define SYNERGY_LEAST 0.2 /* weight below which a synergy is not followed any more */
 /* The gain of n moves counts as that over n to this power: what helped is harder to tell. */
@@ -57,6 +59,19 @@ uint64_t reason_mark(const struct lexicon *lexicon, const struct fact_move *move
 	return mark;
 }
 
+/*
+ * Of a value that is off its default, what lies beyond the default counts for less: both ends are as unknown, and one of them
+ * many have found good.
+ */
+static double beyond(const struct axis *axis, const struct fact_move *move)
+{
+	double way = axis->standard - move->place_from, past = move->place_to - axis->standard;
+
+	if (axis->words || isnan(axis->standard) || fabs(way) < OFF_DEFAULT || way * past <= 0)
+		return 1;
+	return 1 / (1 + BEYOND * fabs(past));
+}
+
 /* Weigh it; the best so far is kept. */
 static void consider(struct choice *choice, struct candidate *candidate)
 {
@@ -74,7 +89,8 @@ static void consider(struct choice *choice, struct candidate *candidate)
 		const struct axis *axis = &choice->lexicon->knob[candidate->move[m].knob]->axis;
 
 		if (!choice->memory->without.tables)
-			factor = fmin(factor, risk_factor[axis->desc->risk]);
+			factor = fmin(factor,
+				risk_factor[axis->desc->risk] * beyond(axis, &candidate->move[m]));
 	}
 	if (candidate->synergy)
 		factor *= 0.5 + coupling_weight(candidate->synergy, choice->memory->now_s);

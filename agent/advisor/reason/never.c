@@ -65,19 +65,30 @@ static const struct fact_move *move_of(const struct fact_move *move, size_t n, u
 	return NULL;
 }
 
+/* "060" is 60. */
+static bool same_value(const struct choice *choice, uint32_t knob, const char *a, const char *b)
+{
+	const struct axis *axis = &choice->lexicon->knob[knob]->axis;
+
+	if (strcmp(a, b) == 0)
+		return true;
+	return axis->usable && axis->desc->def.type == KNOB_INT &&
+	       axis_place(axis, a) == axis_place(axis, b);
+}
+
 /* Do what it is coupled with and what it was moved from stand as they stood? */
 static bool same_state(const struct choice *choice, const struct fact *fact)
 {
 	for (size_t m = 0; m < fact->n_moves; m++) {
 		const char *now = choice->now.value[fact->move[m].knob];
 
-		if (now && strcmp(now, fact->move[m].from) != 0)
+		if (now && !same_value(choice, fact->move[m].knob, now, fact->move[m].from))
 			return false;
 	}
 	for (size_t b = 0; b < fact->n_beside; b++) {
 		const char *now = choice->now.value[fact->beside[b].knob];
 
-		if (now && strcmp(now, fact->beside[b].value) != 0)
+		if (now && !same_value(choice, fact->beside[b].knob, now, fact->beside[b].value))
 			return false;
 	}
 	return true;
@@ -92,7 +103,7 @@ static bool bars(
 		const struct fact_move *mine =
 			move_of(candidate->move, candidate->n_moves, fact->move[m].knob);
 
-		if (!mine || strcmp(mine->to, fact->move[m].to) != 0)
+		if (!mine || !same_value(choice, mine->knob, mine->to, fact->move[m].to))
 			return false;
 	}
 	switch (fact->verdict) {

@@ -56,16 +56,18 @@ static void say_standing(
 	const struct choice *choice, const struct fact_move *move, struct reason_answer *answer)
 {
 	const struct axis *axis = &choice->lexicon->knob[move->knob]->axis;
-	const char *unit = axis->desc->unit && axis->desc->unit[0] ? axis->desc->unit : "";
+	const char *unit = axis->desc->unit ? axis->desc->unit : "", *gap = unit[0] ? " " : "";
 	double off = fabs(move->place_from - axis->standard);
 
-	if (isnan(axis->standard) || choice->memory->without.tables)
-		return;
-	if (strcmp(move->from, axis->standard_text) == 0) {
-		say(answer->rationale, " It stands at its default.");
+	say(answer->rationale, "%s stands at %s%s%s", name_of(choice, move->knob), move->from, gap,
+		unit);
+	if (isnan(axis->standard) || choice->memory->without.tables) {
+		say(answer->rationale, ".");
+	} else if (off < 1e-9) {
+		say(answer->rationale, ", its default.");
 	} else {
-		say(answer->rationale, " It stands at %s%s%s; the default of Linux %s is %s%s%s.",
-			move->from, unit[0] ? " " : "", unit, knob_kernels[choice->lexicon->kernel],
+		say(answer->rationale, "; the default of Linux %s is %s%s%s.",
+			knob_kernels[choice->lexicon->kernel],
 			axis->standard_varies ? "about " : "", axis->standard_text,
 			!axis->words && off > 0.15 ? ", and a value so far from it is suspect"
 						   : "");
@@ -152,8 +154,7 @@ void words_of_proposal(const struct choice *choice, struct reason_answer *answer
 	for (size_t m = 0; m < best->n_moves; m++) {
 		const struct fact_move *move = &best->move[m];
 
-		say(answer->rationale, "%s%s: %s -> %s.", m ? " " : "", name_of(choice, move->knob),
-			move->from, move->to);
+		say(answer->rationale, "%s", m ? " " : "");
 		say_standing(choice, move, answer);
 		say_trials(choice, move->knob, answer);
 	}

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include "agent/cli/tune_ask.h"
+#include "agent/cli/tune_wish.h"
 #include "agent/cli/tune_plan.h"
 #include "agent/cli/tune_show.h"
 #include "agent/cli/tune_sources.h"
@@ -33,7 +33,7 @@ static void on_interrupt(int signal_number)
 
 struct run {
 	const struct ctl *ctl;
-	struct tune_ask ask;
+	struct tune_wish ask;
 	struct tune_sources sources;
 	struct tune_show show;
 };
@@ -115,7 +115,7 @@ static int watch(struct run *run)
 	struct client *client;
 	int err, code = EXIT_CODE_OK;
 
-	tune_ask_request(&run->ask, run->ctl->timeout_ms, &request);
+	tune_wish_request(&run->ask, run->ctl->timeout_ms, &request);
 	client = client_open(run->ctl->socket, run->ctl->timeout_ms, &error);
 	if (!client)
 		return ctl_fail(run->ctl, error.code, "%s", error.text);
@@ -144,7 +144,7 @@ static int watch(struct run *run)
 static int check_first(struct run *run)
 {
 	const struct ctl *ctl = run->ctl;
-	struct tune_ask *ask = &run->ask;
+	struct tune_wish *ask = &run->ask;
 	const struct measured *m;
 	char text[GOAL_TEXT_MAX + 8], why[240] = "";
 
@@ -174,7 +174,7 @@ static int check_first(struct run *run)
 			"be metric=NUMBER, or leave it out.");
 	if (ask->direction == TUNE_UNSAID)
 		ask->direction = TUNE_LOWER;
-	if (tune_ask_slice(ask, m->took_ms, why, sizeof(why)))
+	if (tune_wish_slice(ask, m->took_ms, why, sizeof(why)))
 		return ctl_fail(ctl, EXIT_CODE_USAGE, "%s.", why);
 	return CTL_GO_ON;
 }
@@ -182,18 +182,18 @@ static int check_first(struct run *run)
 int cmd_tune(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_interrupt };
-	struct ctl ctl = { .command = "tune", .usage = tune_ask_help };
+	struct ctl ctl = { .command = "tune", .usage = tune_wish_help };
 	static struct run run;
 	char why[240] = "";
 	int code, err;
 
 	memset(&run, 0, sizeof(run));
 	run.ctl = &ctl;
-	tune_ask_init(&run.ask);
-	code = ctl_parse(&ctl, argc, argv, tune_ask_options, tune_ask_option, &run.ask, 0, 0);
+	tune_wish_init(&run.ask);
+	code = ctl_parse(&ctl, argc, argv, tune_wish_options, tune_wish_option, &run.ask, 0, 0);
 	if (code != CTL_GO_ON)
 		return code;
-	if (tune_ask_settle(&run.ask, why, sizeof(why)))
+	if (tune_wish_settle(&run.ask, why, sizeof(why)))
 		return ctl_fail(&ctl, EXIT_CODE_USAGE, "%s.", why);
 	run.show.ctl = &ctl;
 	run.show.objective = &run.ask.objective;

@@ -4,22 +4,24 @@
  */
 #include "agent/cli/tune_plan.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "agent/cli/status_json.h"
 #include "agent/cli/table.h"
-#include "agent/util/knob_scan.h"
+#include "agent/core/tune.h"
+#include "agent/util/knob_desc.h"
 
 struct plan {
 	const struct ctl *ctl;
-	const struct tune_ask *ask;
+	const struct tune_wish *ask;
 	const struct tune_sources *sources;
 	double value[TUNE_SOURCES];
 	char why[TUNE_SOURCES][COMMAND_WHY_MAX]; /* no value: half a sentence */
-	struct knob_scan scan;
-	size_t *knob, n_knobs; /* [n_knobs] rows of scan */
+	struct tune_knob *knob; /* [n_knobs] that may be tried */
+	uint32_t n_knobs, left_out;
 	const char *unmatched; /* the first of --knob that fits nothing */
 	int code;
 };
@@ -42,7 +44,7 @@ static double figure_of(const Semantos__V1__TelemetryMetric *metric, const char 
 
 static void look_up(struct plan *plan, size_t i, const Semantos__V1__TelemetrySnapshot *snapshot)
 {
-	const struct goal_source *source = tune_ask_source(plan->ask, i);
+	const struct goal_source *source = tune_wish_source(plan->ask, i);
 	bool any = false;
 
 	for (size_t k = 0; k < snapshot->n_metrics; k++) {
@@ -75,7 +77,7 @@ static int take_telemetry(struct plan *plan)
 	int code;
 
 	for (size_t i = 0; i <= plan->ask->n_guards; i++)
-		any |= tune_ask_source(plan->ask, i)->kind == GOAL_TELEMETRY;
+		any |= tune_wish_source(plan->ask, i)->kind == GOAL_TELEMETRY;
 	if (!any)
 		return CTL_GO_ON;
 	snapshot = (Semantos__V1__TelemetrySnapshot *)ctl_call(plan->ctl, "TelemetryAgent/Snapshot",
@@ -83,7 +85,7 @@ static int take_telemetry(struct plan *plan)
 	if (!snapshot)
 		return code;
 	for (size_t i = 0; i <= plan->ask->n_guards; i++) {
-		if (tune_ask_source(plan->ask, i)->kind == GOAL_TELEMETRY)
+		if (tune_wish_source(plan->ask, i)->kind == GOAL_TELEMETRY)
 			look_up(plan, i, snapshot);
 	}
 	semantos__v1__telemetry_snapshot__free_unpacked(snapshot, NULL);
@@ -98,42 +100,36 @@ static bool fits(const char *pattern, const char *name)
 					      : strcmp(pattern, name) == 0;
 }
 
-/* One that may be asked for: it can be changed, reads, and is named, or safe when none is. */
-static bool wanted(const struct tune_ask *ask, const struct knob_here *here)
-{
-	const struct knob_desc *desc = here->desc;
-
-	if (desc->read_only || here->err || !here->value[0] || desc->undo == KNOB_UNDO_NONE)
-		return false;
-	for (size_t i = 0; i < ask->n_knobs; i++) {
-		if (fits(ask->knob[i], here->name))
-			return true;
-	}
-	return ask->n_knobs == 0 && desc->risk == KNOB_RISK_LOW;
-}
-
 static int take_knobs(struct plan *plan)
 {
-	const struct tune_ask *ask = plan->ask;
+	struct tune_goal *goal = calloc(1, sizeof(*goal));
+	const struct tune_wish *ask = plan->ask;
+	int err = -ENOMEM;
 
-	if (knob_scan(&plan->scan, ""))
+	for (size_t i = 0; goal && i < ask->n_knobs; i++)
+		snprintf(goal->pattern[goal->n_patterns++], sizeof(goal->pattern[0]), "%s",
+			ask->knob[i]);
+	if (goal)
+		err = tune_offer("", goal, &plan->knob, &plan->n_knobs, &plan->left_out);
+	free(goal);
+	if (err)
 		return ctl_fail(plan->ctl, EXIT_CODE_FAILED, "No memory is left.");
-	plan->knob = calloc(plan->scan.n + 1, sizeof(*plan->knob));
-	if (!plan->knob)
-		return ctl_fail(plan->ctl, EXIT_CODE_FAILED, "No memory is left.");
-	for (size_t k = 0; k < plan->scan.n; k++) {
-		if (wanted(ask, &plan->scan.here[k]))
-			plan->knob[plan->n_knobs++] = k;
-	}
 	for (size_t i = 0; i < ask->n_knobs && !plan->unmatched; i++) {
 		bool any = false;
 
-		for (size_t k = 0; k < plan->n_knobs; k++)
-			any |= fits(ask->knob[i], plan->scan.here[plan->knob[k]].name);
+		for (uint32_t k = 0; k < plan->n_knobs; k++)
+			any |= fits(ask->knob[i], plan->knob[k].name);
 		if (!any)
 			plan->unmatched = ask->knob[i];
 	}
 	return CTL_GO_ON;
+}
+
+static const char *risk_of(const struct tune_knob *knob)
+{
+	const struct knob_desc *desc = knob_desc_find(knob->name);
+
+	return desc ? knob_risk_names[desc->risk] : "";
 }
 
 static bool holds(const struct goal_guard *guard, double value)
@@ -154,7 +150,7 @@ static bool holds(const struct goal_guard *guard, double value)
 
 static void add_row(struct table *table, const struct plan *plan, size_t i)
 {
-	const struct goal_source *source = tune_ask_source(plan->ask, i);
+	const struct goal_source *source = tune_wish_source(plan->ask, i);
 	const char *to = plan->ask->direction == TUNE_HIGHER ? "raise" : "lower", *note = "";
 	char text[GOAL_TEXT_MAX + 60], value[40];
 
@@ -179,7 +175,7 @@ static int print_plan(const struct plan *plan)
 {
 	static const char *const headers[] = { "TO", "WHAT", ">NOW", "", NULL };
 	static const char *const knob_headers[] = { "KNOB", "VALUE", "RISK", NULL };
-	const struct tune_ask *ask = plan->ask;
+	const struct tune_wish *ask = plan->ask;
 	struct table *table = table_new(headers);
 	int err;
 
@@ -187,19 +183,19 @@ static int print_plan(const struct plan *plan)
 		add_row(table, plan, i);
 	err = table_print(table, stdout, 0, ctl_width());
 	table_free(table);
-	printf("\n%zu settings may be tried%s:\n", plan->n_knobs,
-		ask->n_knobs ? "" : " (those that the tables call safe; --knob names others)");
+	printf("\n%u settings may be tried%s:\n", plan->n_knobs,
+		ask->n_knobs ? "" : " (those of low risk; --knob names others)");
 	table = table_new(knob_headers);
-	for (size_t k = 0; k < plan->n_knobs; k++) {
-		const struct knob_here *here = &plan->scan.here[plan->knob[k]];
-
-		table_cell(table, "%s", here->name);
-		table_cell(table, "%.48s", here->value);
-		table_cell(table, "%s", knob_risk_names[here->desc->risk]);
+	for (uint32_t k = 0; k < plan->n_knobs; k++) {
+		table_cell(table, "%s", plan->knob[k].name);
+		table_cell(table, "%.48s", plan->knob[k].value);
+		table_cell(table, "%s", risk_of(&plan->knob[k]));
 	}
 	if (plan->n_knobs > 0 && !err)
 		err = table_print(table, stdout, 0, ctl_width());
 	table_free(table);
+	if (plan->left_out)
+		printf("%u more fit, which are too many at once: name fewer.\n", plan->left_out);
 	printf("\n%s\n", strcmp(ask->apply, "auto") == 0
 				 ? "Each would be tried without asking (--apply auto)."
 				 : "Each would wait for `semantosctl approve` (--apply advise).");
@@ -208,7 +204,7 @@ static int print_plan(const struct plan *plan)
 
 static json_t *source_json(const struct plan *plan, size_t i)
 {
-	const struct goal_source *source = tune_ask_source(plan->ask, i);
+	const struct goal_source *source = tune_wish_source(plan->ask, i);
 	const struct goal_guard *guard = i > 0 ? &plan->ask->guard[i - 1] : NULL;
 	char text[GOAL_TEXT_MAX + 8];
 	json_t *all;
@@ -230,13 +226,10 @@ static int plan_json(const struct plan *plan, int code, const char *wrong)
 
 	for (size_t i = 1; i <= plan->ask->n_guards; i++)
 		json_array_append_new(guards, source_json(plan, i));
-	for (size_t k = 0; k < plan->n_knobs; k++) {
-		const struct knob_here *here = &plan->scan.here[plan->knob[k]];
-
+	for (uint32_t k = 0; k < plan->n_knobs; k++)
 		json_array_append_new(knobs,
-			json_pack("{s:s, s:o, s:s}", "name", here->name, "value",
-				text_json(here->value), "risk", knob_risk_names[here->desc->risk]));
-	}
+			json_pack("{s:o, s:o, s:s}", "name", text_json(plan->knob[k].name), "value",
+				text_json(plan->knob[k].value), "risk", risk_of(&plan->knob[k])));
 	all = json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", code == EXIT_CODE_OK, "apply",
 		plan->ask->apply, "direction",
 		plan->ask->direction == TUNE_HIGHER ? "higher" : "lower", "objective",
@@ -256,21 +249,21 @@ static int verdict(const struct plan *plan, char *out, size_t len)
 	for (size_t i = 0; i <= plan->ask->n_guards; i++) {
 		if (isfinite(plan->value[i]))
 			continue;
-		goal_source_text(tune_ask_source(plan->ask, i), text, sizeof(text));
+		goal_source_text(tune_wish_source(plan->ask, i), text, sizeof(text));
 		snprintf(out, len, "%s cannot be measured: %s.", text, plan->why[i]);
 		return plan->code;
 	}
 	if (!plan->unmatched)
 		return EXIT_CODE_OK;
 	snprintf(out, len,
-		"No setting of this machine that may be changed fits --knob %.80s: see "
-		"`semantosctl "
-		"knobs`.",
+		"No setting of this machine that may be tried fits --knob %.80s: see `semantosctl "
+		"knobs`. What is not of low risk must be named in full.",
 		plan->unmatched);
 	return EXIT_CODE_NOT_FOUND;
 }
 
-int tune_plan(const struct ctl *ctl, const struct tune_ask *ask, const struct tune_sources *sources)
+int tune_plan(
+	const struct ctl *ctl, const struct tune_wish *ask, const struct tune_sources *sources)
 {
 	struct plan plan = { .ctl = ctl, .ask = ask, .sources = sources, .code = EXIT_CODE_FAILED };
 	char wrong[600];
@@ -295,7 +288,6 @@ int tune_plan(const struct ctl *ctl, const struct tune_ask *ask, const struct tu
 			ctl_fail(ctl, code, "%s", wrong);
 		code = code == EXIT_CODE_OK ? shown : code;
 	}
-	knob_scan_free(&plan.scan);
 	free(plan.knob);
 	return code;
 }

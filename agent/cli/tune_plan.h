@@ -6,7 +6,7 @@
 #define SEMANTOS_CLI_TUNE_PLAN_H
 
 #include "agent/cli/ctl.h"
-#include "agent/cli/tune_ask.h"
+#include "agent/cli/tune_wish.h"
 #include "agent/cli/tune_sources.h"
 
 /*
@@ -14,6 +14,6 @@
  * the agent is needed and cannot be asked; all else is shown first.
  */
 int tune_plan(
-	const struct ctl *ctl, const struct tune_ask *ask, const struct tune_sources *sources);
+	const struct ctl *ctl, const struct tune_wish *ask, const struct tune_sources *sources);
 
 #endif

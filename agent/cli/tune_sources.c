@@ -34,7 +34,7 @@ static int begin(struct tune_sources *s, const struct goal_source *source)
 	return err;
 }
 
-int tune_sources_start(struct tune_sources *s, const struct tune_ask *ask, uint32_t timeout_ms)
+int tune_sources_start(struct tune_sources *s, const struct tune_wish *ask, uint32_t timeout_ms)
 {
 	int err = 0;
 
@@ -47,7 +47,7 @@ int tune_sources_start(struct tune_sources *s, const struct tune_ask *ask, uint3
 	s->workload_options = s->options;
 	s->workload_options.every_ms = WORKLOAD_EVERY_MS;
 	for (size_t i = 0; i <= ask->n_guards && !err; i++) {
-		const struct goal_source *source = tune_ask_source(ask, i);
+		const struct goal_source *source = tune_wish_source(ask, i);
 
 		s->of[i] = -1;
 		if (source->kind == GOAL_TELEMETRY)

@@ -13,9 +13,9 @@
 #include <stdint.h>
 #include "agent/cli/ctl.h"
 #include "agent/cli/measure.h"
-#include "agent/cli/tune_ask.h"
+#include "agent/cli/tune_wish.h"
 
-#define TUNE_SOURCES (1 + TUNE_ASK_GUARDS)
+#define TUNE_SOURCES (1 + TUNE_WISH_GUARDS)
 
 struct tune_sources;
 
@@ -23,7 +23,7 @@ struct tune_sources;
 typedef void tune_sources_note(void *ctx, const struct goal_source *source, const char *why);
 
 struct tune_sources {
-	const struct tune_ask *ask;
+	const struct tune_wish *ask;
 	struct measure_options options, workload_options;
 	struct measurer measurer[TUNE_SOURCES + 1];
 	size_t n;
@@ -43,7 +43,7 @@ struct tune_sources {
 
 /* Begins the processes; nothing is measured yet. Before any thread and gRPC. 0 or -errno. ask must live as long. */
 int tune_sources_start(
-	struct tune_sources *sources, const struct tune_ask *ask, uint32_t timeout_ms);
+	struct tune_sources *sources, const struct tune_wish *ask, uint32_t timeout_ms);
 
 /* Each once, all at the same time, into `first`. 0, or -EINTR when *stop was set meanwhile. */
 int tune_sources_first(struct tune_sources *sources, const volatile int *stop);

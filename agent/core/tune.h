@@ -134,6 +134,13 @@ struct tune_knob {
 	char name[RECORD_NAME_MAX], value[RECORD_VALUE_MAX];
 };
 
+/*
+ * What a goal may change, by its patterns: into (*knob)[*n], freed by the caller; *left_out: those beyond TUNE_OFFERED. 0 or
+ * -ENOMEM. Reads the machine below root (NULL = this one), and needs no tuner.
+ */
+int tune_offer(const char *root, const struct tune_goal *goal, struct tune_knob **knob, uint32_t *n,
+	uint32_t *left_out);
+
 struct tune_picture {
 	uint32_t n;
 	struct metric_view metric[]; /* [n] */

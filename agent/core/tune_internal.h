@@ -149,9 +149,6 @@ void tune_check_proposal(struct tuner *t, const struct tune_proposal *proposal,
 
 /* ---- tune_knobs.c; without `lock` ---- */
 
-/* What this goal may change, into (*knob)[*n], freed by the caller; *left_out: those beyond TUNE_OFFERED. 0 or -ENOMEM. */
-int tune_offer(const char *root, const struct tune_goal *goal, struct tune_knob **knob, uint32_t *n,
-	uint32_t *left_out);
 /* Do all still read so? False, with the first that does not in name[RECORD_NAME_MAX]. */
 bool tune_unchanged(const char *root, const struct tune_knob *was, uint32_t n, char *name);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tune_ask.h - what the operator asked `semantosctl tune` for, from its options, checked as far as it can be without the
+ * tune_wish.h - what the operator asked `semantosctl tune` for, from its options, checked as far as it can be without the
  * agent, and as the agent is to be told.
  */
-#ifndef SEMANTOS_CLI_TUNE_ASK_H
-#define SEMANTOS_CLI_TUNE_ASK_H
+#ifndef SEMANTOS_CLI_TUNE_WISH_H
+#define SEMANTOS_CLI_TUNE_WISH_H
 
 #include <getopt.h>
 #include <stdbool.h>
@@ -13,18 +13,18 @@
 #include "agent/cli/goal.h"
 #include "agent/proto/semantos.pb-c.h"
 
-#define TUNE_ASK_GUARDS 16
-#define TUNE_ASK_KNOBS 64
+#define TUNE_WISH_GUARDS 16
+#define TUNE_WISH_KNOBS 64
 
 enum tune_direction { TUNE_UNSAID, TUNE_LOWER, TUNE_HIGHER };
 
-struct tune_ask {
-	struct goal_guard guard[TUNE_ASK_GUARDS];
+struct tune_wish {
+	struct goal_guard guard[TUNE_WISH_GUARDS];
 	size_t n_guards;
 	bool has_improve, has_workload;
 	struct goal_source improve, workload;
 	enum tune_direction said;
-	const char *knob[TUNE_ASK_KNOBS];
+	const char *knob[TUNE_WISH_KNOBS];
 	size_t n_knobs;
 	const char *apply, *because, *prometheus;
 	uint32_t slice_ms, washout_ms, pairs, trials; /* 0 = the agent's default */
@@ -32,39 +32,39 @@ struct tune_ask {
 	uint64_t seed;
 	bool dry_run;
 
-	/* by tune_ask_settle() */
+	/* by tune_wish_settle() */
 	struct goal_source objective;
 	enum tune_direction
 		direction; /* TUNE_UNSAID: a workload must say metric= for it to matter */
 	bool workload_is_load; /* it runs, and something else is the objective */
 };
 
-extern const struct option tune_ask_options[]; /* ended by a zeroed row */
-extern const char tune_ask_help[];
+extern const struct option tune_wish_options[]; /* ended by a zeroed row */
+extern const char tune_wish_help[];
 
 /* With the defaults that are not the agent's. */
-void tune_ask_init(struct tune_ask *ask);
+void tune_wish_init(struct tune_wish *ask);
 /* A ctl_option (agent/cli/ctl.h); ctx is the ask. */
-bool tune_ask_option(void *ctx, int id, const char *value, char *why, size_t why_len);
+bool tune_wish_option(void *ctx, int id, const char *value, char *why, size_t why_len);
 /* What belongs together does, and there is an objective. 0, or -EINVAL with a sentence without its full stop. */
-int tune_ask_settle(struct tune_ask *ask, char *why, size_t why_len);
+int tune_wish_settle(struct tune_wish *ask, char *why, size_t why_len);
 
 /*
  * One measurement of the objective took so long: does a slice hold a whole one, however they fall? Without --slice it is made
  * so. 0, or -EINVAL with a sentence.
  */
-int tune_ask_slice(struct tune_ask *ask, uint32_t took_ms, char *why, size_t why_len);
+int tune_wish_slice(struct tune_wish *ask, uint32_t took_ms, char *why, size_t why_len);
 
 /* The i-th source of the protocol: 0 = the objective, 1 + i = guard i. */
-const struct goal_source *tune_ask_source(const struct tune_ask *ask, size_t i);
+const struct goal_source *tune_wish_source(const struct tune_wish *ask, size_t i);
 
 /* The message, with everything it points to; texts are the ask's. */
 struct tune_request {
 	Semantos__V1__TuneRequest message;
-	Semantos__V1__Source source[1 + TUNE_ASK_GUARDS];
-	Semantos__V1__Guard guard[TUNE_ASK_GUARDS], *guards[TUNE_ASK_GUARDS];
+	Semantos__V1__Source source[1 + TUNE_WISH_GUARDS];
+	Semantos__V1__Guard guard[TUNE_WISH_GUARDS], *guards[TUNE_WISH_GUARDS];
 };
-void tune_ask_request(
-	const struct tune_ask *ask, uint32_t timeout_ms, struct tune_request *request);
+void tune_wish_request(
+	const struct tune_wish *ask, uint32_t timeout_ms, struct tune_request *request);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tune_ask.c - the options of `semantosctl tune`, what contradicts itself among them, and the request they make.
+ * tune_wish.c - the options of `semantosctl tune`, what contradicts itself among them, and the request they make.
  */
-#include "agent/cli/tune_ask.h"
+#include "agent/cli/tune_wish.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,8 +13,8 @@
 #define EVERY_MS 5000
 #define EVERY_MAX_MS 600000 /* as the agent bounds it */
 #define SLICE_MS 10000 /* the agent's default */
-#define SLICE_MIN_MS 100
-#define SLICE_MAX_MS 3600000
+#define SLICE_MIN_MS 20 /* these two as the agent bounds them */
+#define SLICE_MAX_MS 600000
 #define PAIRS_MIN 8
 #define PAIRS_MAX 256
 #define TRIALS_MAX 10000
@@ -38,7 +38,7 @@ enum {
 	OPT_DRY_RUN
 };
 
-const struct option tune_ask_options[] = { { "slo", required_argument, NULL, OPT_SLO },
+const struct option tune_wish_options[] = { { "slo", required_argument, NULL, OPT_SLO },
 	{ "improve", required_argument, NULL, OPT_IMPROVE },
 	{ "higher", no_argument, NULL, OPT_HIGHER }, { "lower", no_argument, NULL, OPT_LOWER },
 	{ "workload", required_argument, NULL, OPT_WORKLOAD },
@@ -54,7 +54,7 @@ const struct option tune_ask_options[] = { { "slo", required_argument, NULL, OPT
 	{ "every", required_argument, NULL, OPT_EVERY },
 	{ "dry-run", no_argument, NULL, OPT_DRY_RUN }, { 0 } };
 
-const char tune_ask_help[] =
+const char tune_wish_help[] =
 	"Usage: semantosctl tune --slo 'SOURCE < LIMIT'... [--workload CMD] [--apply advise|auto] "
 	"[options]\n\n"
 	"Let the agent look for better kernel settings as long as this command runs: it proposes, "
@@ -72,9 +72,10 @@ const char tune_ask_help[] =
 	"                         'metric=NUMBER', is to get better; with --improve it is only "
 	"run\n"
 	"      --apply HOW        advise: ask before each change (the default); auto: do not ask\n"
-	"      --knob NAME        only this setting, or those that begin so when it ends in '*'; "
-	"may be\n"
-	"                         repeated. Without it those that the tables call safe\n"
+	"      --knob NAME        only this setting; or, when it ends in '*', those of low risk "
+	"that begin "
+	"so;\n"
+	"                         may be repeated. Without it all those of low risk\n"
 	"      --slice TIME       one measurement, e.g. 10s\n"
 	"      --washout TIME     left out after each change of a value, e.g. 2s\n"
 	"      --pairs N          measurements with and without, before a value is judged (8 to "
@@ -87,14 +88,14 @@ const char tune_ask_help[] =
 	"      --dry-run          check and measure everything once, and change nothing\n\n"
 	"Commands run here, as the user who types this, each for at most --timeout.\n\n";
 
-void tune_ask_init(struct tune_ask *ask)
+void tune_wish_init(struct tune_wish *ask)
 {
 	memset(ask, 0, sizeof(*ask));
 	ask->apply = "advise";
 	ask->every_ms = EVERY_MS;
 }
 
-static bool direction(struct tune_ask *ask, enum tune_direction to, char *why, size_t why_len)
+static bool direction(struct tune_wish *ask, enum tune_direction to, char *why, size_t why_len)
 {
 	if (ask->said != TUNE_UNSAID && ask->said != to) {
 		snprintf(why, why_len, "--higher and --lower contradict each other: give one");
@@ -104,21 +105,21 @@ static bool direction(struct tune_ask *ask, enum tune_direction to, char *why, s
 	return true;
 }
 
-static bool add_guard(struct tune_ask *ask, const char *value, char *why, size_t why_len)
+static bool add_guard(struct tune_wish *ask, const char *value, char *why, size_t why_len)
 {
-	if (ask->n_guards == TUNE_ASK_GUARDS) {
-		snprintf(why, why_len, "--slo may be given %d times at most", TUNE_ASK_GUARDS);
+	if (ask->n_guards == TUNE_WISH_GUARDS) {
+		snprintf(why, why_len, "--slo may be given %d times at most", TUNE_WISH_GUARDS);
 		return false;
 	}
 	return goal_parse_guard(value, &ask->guard[ask->n_guards++], why, why_len) == 0;
 }
 
-static bool add_knob(struct tune_ask *ask, const char *value, char *why, size_t why_len)
+static bool add_knob(struct tune_wish *ask, const char *value, char *why, size_t why_len)
 {
 	const char *star = strchr(value, '*');
 
-	if (ask->n_knobs == TUNE_ASK_KNOBS)
-		snprintf(why, why_len, "--knob may be given %d times at most", TUNE_ASK_KNOBS);
+	if (ask->n_knobs == TUNE_WISH_KNOBS)
+		snprintf(why, why_len, "--knob may be given %d times at most", TUNE_WISH_KNOBS);
 	else if (!strchr(value, ':') || (star && star[1]) || strlen(value) >= 200)
 		snprintf(why, why_len,
 			"\"%.60s\" names no knob: it is e.g. sysctl:vm.swappiness or sysctl:vm.*, "
@@ -146,7 +147,7 @@ static bool count(const char *option, const char *value, uint64_t min, uint64_t 
 	return ctl_number(value, min, max, n);
 }
 
-static bool workload(struct tune_ask *ask, const char *value, char *why, size_t why_len)
+static bool workload(struct tune_wish *ask, const char *value, char *why, size_t why_len)
 {
 	char text[GOAL_TEXT_MAX + 8];
 
@@ -162,9 +163,9 @@ static bool workload(struct tune_ask *ask, const char *value, char *why, size_t 
 	return true;
 }
 
-bool tune_ask_option(void *ctx, int id, const char *value, char *why, size_t why_len)
+bool tune_wish_option(void *ctx, int id, const char *value, char *why, size_t why_len)
 {
-	struct tune_ask *ask = ctx;
+	struct tune_wish *ask = ctx;
 	uint64_t n = 0;
 	bool ok;
 
@@ -222,7 +223,7 @@ bool tune_ask_option(void *ctx, int id, const char *value, char *why, size_t why
 	}
 }
 
-static bool asks_prometheus(const struct tune_ask *ask)
+static bool asks_prometheus(const struct tune_wish *ask)
 {
 	bool any = ask->has_improve && ask->improve.kind == GOAL_PROMETHEUS;
 
@@ -232,7 +233,7 @@ static bool asks_prometheus(const struct tune_ask *ask)
 }
 
 /* Which way the guards say the objective gets better, if one of them is about it. */
-static enum tune_direction of_guards(const struct tune_ask *ask)
+static enum tune_direction of_guards(const struct tune_wish *ask)
 {
 	for (size_t i = 0; i < ask->n_guards; i++) {
 		if (goal_same(&ask->guard[i].source, &ask->objective))
@@ -241,7 +242,7 @@ static enum tune_direction of_guards(const struct tune_ask *ask)
 	return TUNE_UNSAID;
 }
 
-int tune_ask_settle(struct tune_ask *ask, char *why, size_t why_len)
+int tune_wish_settle(struct tune_wish *ask, char *why, size_t why_len)
 {
 	char text[GOAL_TEXT_MAX + 8];
 
@@ -279,7 +280,7 @@ int tune_ask_settle(struct tune_ask *ask, char *why, size_t why_len)
 	return 0;
 }
 
-int tune_ask_slice(struct tune_ask *ask, uint32_t took_ms, char *why, size_t why_len)
+int tune_wish_slice(struct tune_wish *ask, uint32_t took_ms, char *why, size_t why_len)
 {
 	bool again = ask->objective.kind == GOAL_WORKLOAD;
 	uint64_t need_ms = took_ms + (uint64_t)(again ? took_ms : ask->every_ms);
@@ -308,13 +309,13 @@ int tune_ask_slice(struct tune_ask *ask, uint32_t took_ms, char *why, size_t why
 	return 0;
 }
 
-const struct goal_source *tune_ask_source(const struct tune_ask *ask, size_t i)
+const struct goal_source *tune_wish_source(const struct tune_wish *ask, size_t i)
 {
 	return i == 0 ? &ask->objective : &ask->guard[i - 1].source;
 }
 
 /* How often the agent hears of it at least: a slow one when it ends, one that hangs after its timeout. */
-static uint32_t heard_every(const struct tune_ask *ask, enum goal_kind kind, uint32_t timeout_ms)
+static uint32_t heard_every(const struct tune_wish *ask, enum goal_kind kind, uint32_t timeout_ms)
 {
 	uint32_t ms = kind == GOAL_WORKLOAD ? timeout_ms : ask->every_ms;
 
@@ -323,7 +324,7 @@ static uint32_t heard_every(const struct tune_ask *ask, enum goal_kind kind, uin
 	return ms < EVERY_MAX_MS ? ms : EVERY_MAX_MS;
 }
 
-static void source_message(const struct tune_ask *ask, const struct goal_source *source,
+static void source_message(const struct tune_wish *ask, const struct goal_source *source,
 	uint32_t timeout_ms, Semantos__V1__Source *message)
 {
 	semantos__v1__source__init(message);
@@ -336,7 +337,8 @@ static void source_message(const struct tune_ask *ask, const struct goal_source 
 		message->every_ms = heard_every(ask, source->kind, timeout_ms);
 }
 
-void tune_ask_request(const struct tune_ask *ask, uint32_t timeout_ms, struct tune_request *request)
+void tune_wish_request(
+	const struct tune_wish *ask, uint32_t timeout_ms, struct tune_request *request)
 {
 	Semantos__V1__TuneRequest *message = &request->message;
 

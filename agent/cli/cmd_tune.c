@@ -33,7 +33,7 @@ static void on_interrupt(int signal_number)
 
 struct run {
 	const struct ctl *ctl;
-	struct tune_wish ask;
+	struct tune_wish wish;
 	struct tune_sources sources;
 	struct tune_show show;
 };
@@ -115,7 +115,7 @@ static int watch(struct run *run)
 	struct client *client;
 	int err, code = EXIT_CODE_OK;
 
-	tune_wish_request(&run->ask, run->ctl->timeout_ms, &request);
+	tune_wish_request(&run->wish, run->ctl->timeout_ms, &request);
 	client = client_open(run->ctl->socket, run->ctl->timeout_ms, &error);
 	if (!client)
 		return ctl_fail(run->ctl, error.code, "%s", error.text);
@@ -144,7 +144,7 @@ static int watch(struct run *run)
 static int check_first(struct run *run)
 {
 	const struct ctl *ctl = run->ctl;
-	struct tune_wish *ask = &run->ask;
+	struct tune_wish *wish = &run->wish;
 	const struct measured *m;
 	char text[GOAL_TEXT_MAX + 8], why[240] = "";
 
@@ -161,20 +161,21 @@ static int check_first(struct run *run)
 	m = tune_sources_measured(&run->sources, 0);
 	if (!m)
 		return CTL_GO_ON;
-	if (ask->objective.kind == GOAL_WORKLOAD && m->is_metric && ask->direction == TUNE_UNSAID)
+	if (wish->objective.kind == GOAL_WORKLOAD && m->is_metric && wish->direction == TUNE_UNSAID)
 		return ctl_fail(ctl, EXIT_CODE_USAGE,
 			"The workload says metric=%g: is more or less of it better? Add --higher "
 			"or "
 			"--lower.",
 			m->value);
-	if (ask->objective.kind == GOAL_WORKLOAD && !m->is_metric && ask->direction == TUNE_HIGHER)
+	if (wish->objective.kind == GOAL_WORKLOAD && !m->is_metric &&
+		wish->direction == TUNE_HIGHER)
 		return ctl_fail(ctl, EXIT_CODE_USAGE,
 			"--higher would make a slower run the better one: let the workload's last "
 			"line "
 			"be metric=NUMBER, or leave it out.");
-	if (ask->direction == TUNE_UNSAID)
-		ask->direction = TUNE_LOWER;
-	if (tune_wish_slice(ask, m->took_ms, why, sizeof(why)))
+	if (wish->direction == TUNE_UNSAID)
+		wish->direction = TUNE_LOWER;
+	if (tune_wish_slice(wish, m->took_ms, why, sizeof(why)))
 		return ctl_fail(ctl, EXIT_CODE_USAGE, "%s.", why);
 	return CTL_GO_ON;
 }
@@ -189,19 +190,19 @@ int cmd_tune(int argc, char **argv)
 
 	memset(&run, 0, sizeof(run));
 	run.ctl = &ctl;
-	tune_wish_init(&run.ask);
-	code = ctl_parse(&ctl, argc, argv, tune_wish_options, tune_wish_option, &run.ask, 0, 0);
+	tune_wish_init(&run.wish);
+	code = ctl_parse(&ctl, argc, argv, tune_wish_options, tune_wish_option, &run.wish, 0, 0);
 	if (code != CTL_GO_ON)
 		return code;
-	if (tune_wish_settle(&run.ask, why, sizeof(why)))
+	if (tune_wish_settle(&run.wish, why, sizeof(why)))
 		return ctl_fail(&ctl, EXIT_CODE_USAGE, "%s.", why);
 	run.show.ctl = &ctl;
-	run.show.objective = &run.ask.objective;
+	run.show.objective = &run.wish.objective;
 	interrupted = 0;
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
-	err = tune_sources_start(&run.sources, &run.ask, ctl.timeout_ms);
+	err = tune_sources_start(&run.sources, &run.wish, ctl.timeout_ms);
 	if (err)
 		return ctl_fail(
 			&ctl, EXIT_CODE_FAILED, "No process can be made: %s.", strerror(-err));
@@ -209,8 +210,8 @@ int cmd_tune(int argc, char **argv)
 	if (err)
 		code = ctl_fail(&ctl, EXIT_CODE_FAILED,
 			"Interrupted before anything was asked of the agent.");
-	else if (run.ask.dry_run)
-		code = tune_plan(&ctl, &run.ask, &run.sources);
+	else if (run.wish.dry_run)
+		code = tune_plan(&ctl, &run.wish, &run.sources);
 	else
 		code = check_first(&run);
 	if (code == CTL_GO_ON)

@@ -16,7 +16,7 @@
 
 struct plan {
 	const struct ctl *ctl;
-	const struct tune_wish *ask;
+	const struct tune_wish *wish;
 	const struct tune_sources *sources;
 	double value[TUNE_SOURCES];
 	char why[TUNE_SOURCES][COMMAND_WHY_MAX]; /* no value: half a sentence */
@@ -44,7 +44,7 @@ static double figure_of(const Semantos__V1__TelemetryMetric *metric, const char 
 
 static void look_up(struct plan *plan, size_t i, const Semantos__V1__TelemetrySnapshot *snapshot)
 {
-	const struct goal_source *source = tune_wish_source(plan->ask, i);
+	const struct goal_source *source = tune_wish_source(plan->wish, i);
 	bool any = false;
 
 	for (size_t k = 0; k < snapshot->n_metrics; k++) {
@@ -76,16 +76,16 @@ static int take_telemetry(struct plan *plan)
 	bool any = false;
 	int code;
 
-	for (size_t i = 0; i <= plan->ask->n_guards; i++)
-		any |= tune_wish_source(plan->ask, i)->kind == GOAL_TELEMETRY;
+	for (size_t i = 0; i <= plan->wish->n_guards; i++)
+		any |= tune_wish_source(plan->wish, i)->kind == GOAL_TELEMETRY;
 	if (!any)
 		return CTL_GO_ON;
 	snapshot = (Semantos__V1__TelemetrySnapshot *)ctl_call(plan->ctl, "TelemetryAgent/Snapshot",
 		&request.base, &semantos__v1__telemetry_snapshot__descriptor, &code);
 	if (!snapshot)
 		return code;
-	for (size_t i = 0; i <= plan->ask->n_guards; i++) {
-		if (tune_wish_source(plan->ask, i)->kind == GOAL_TELEMETRY)
+	for (size_t i = 0; i <= plan->wish->n_guards; i++) {
+		if (tune_wish_source(plan->wish, i)->kind == GOAL_TELEMETRY)
 			look_up(plan, i, snapshot);
 	}
 	semantos__v1__telemetry_snapshot__free_unpacked(snapshot, NULL);
@@ -103,24 +103,24 @@ static bool fits(const char *pattern, const char *name)
 static int take_knobs(struct plan *plan)
 {
 	struct tune_goal *goal = calloc(1, sizeof(*goal));
-	const struct tune_wish *ask = plan->ask;
+	const struct tune_wish *wish = plan->wish;
 	int err = -ENOMEM;
 
-	for (size_t i = 0; goal && i < ask->n_knobs; i++)
+	for (size_t i = 0; goal && i < wish->n_knobs; i++)
 		snprintf(goal->pattern[goal->n_patterns++], sizeof(goal->pattern[0]), "%s",
-			ask->knob[i]);
+			wish->knob[i]);
 	if (goal)
 		err = tune_offer("", goal, &plan->knob, &plan->n_knobs, &plan->left_out);
 	free(goal);
 	if (err)
 		return ctl_fail(plan->ctl, EXIT_CODE_FAILED, "No memory is left.");
-	for (size_t i = 0; i < ask->n_knobs && !plan->unmatched; i++) {
+	for (size_t i = 0; i < wish->n_knobs && !plan->unmatched; i++) {
 		bool any = false;
 
 		for (uint32_t k = 0; k < plan->n_knobs; k++)
-			any |= fits(ask->knob[i], plan->knob[k].name);
+			any |= fits(wish->knob[i], plan->knob[k].name);
 		if (!any)
-			plan->unmatched = ask->knob[i];
+			plan->unmatched = wish->knob[i];
 	}
 	return CTL_GO_ON;
 }
@@ -150,13 +150,13 @@ static bool holds(const struct goal_guard *guard, double value)
 
 static void add_row(struct table *table, const struct plan *plan, size_t i)
 {
-	const struct goal_source *source = tune_wish_source(plan->ask, i);
-	const char *to = plan->ask->direction == TUNE_HIGHER ? "raise" : "lower", *note = "";
+	const struct goal_source *source = tune_wish_source(plan->wish, i);
+	const char *to = plan->wish->direction == TUNE_HIGHER ? "raise" : "lower", *note = "";
 	char text[GOAL_TEXT_MAX + 60], value[40];
 
 	goal_source_text(source, text, sizeof(text) - 50);
 	if (i > 0) {
-		const struct goal_guard *guard = &plan->ask->guard[i - 1];
+		const struct goal_guard *guard = &plan->wish->guard[i - 1];
 
 		to = "hold";
 		snprintf(text + strlen(text), 50, " %s %s", guard->relation,
@@ -175,16 +175,16 @@ static int print_plan(const struct plan *plan)
 {
 	static const char *const headers[] = { "TO", "WHAT", ">NOW", "", NULL };
 	static const char *const knob_headers[] = { "KNOB", "VALUE", "RISK", NULL };
-	const struct tune_wish *ask = plan->ask;
+	const struct tune_wish *wish = plan->wish;
 	struct table *table = table_new(headers);
 	int err;
 
-	for (size_t i = 0; i <= ask->n_guards; i++)
+	for (size_t i = 0; i <= wish->n_guards; i++)
 		add_row(table, plan, i);
 	err = table_print(table, stdout, 0, ctl_width());
 	table_free(table);
 	printf("\n%u settings may be tried%s:\n", plan->n_knobs,
-		ask->n_knobs ? "" : " (those of low risk; --knob names others)");
+		wish->n_knobs ? "" : " (those of low risk; --knob names others)");
 	table = table_new(knob_headers);
 	for (uint32_t k = 0; k < plan->n_knobs; k++) {
 		table_cell(table, "%s", plan->knob[k].name);
@@ -196,7 +196,7 @@ static int print_plan(const struct plan *plan)
 	table_free(table);
 	if (plan->left_out)
 		printf("%u more fit, which are too many at once: name fewer.\n", plan->left_out);
-	printf("\n%s\n", strcmp(ask->apply, "auto") == 0
+	printf("\n%s\n", strcmp(wish->apply, "auto") == 0
 				 ? "Each would be tried without asking (--apply auto)."
 				 : "Each would wait for `semantosctl approve` (--apply advise).");
 	return err ? EXIT_CODE_FAILED : EXIT_CODE_OK;
@@ -204,8 +204,8 @@ static int print_plan(const struct plan *plan)
 
 static json_t *source_json(const struct plan *plan, size_t i)
 {
-	const struct goal_source *source = tune_wish_source(plan->ask, i);
-	const struct goal_guard *guard = i > 0 ? &plan->ask->guard[i - 1] : NULL;
+	const struct goal_source *source = tune_wish_source(plan->wish, i);
+	const struct goal_guard *guard = i > 0 ? &plan->wish->guard[i - 1] : NULL;
 	char text[GOAL_TEXT_MAX + 8];
 	json_t *all;
 
@@ -224,15 +224,15 @@ static int plan_json(const struct plan *plan, int code, const char *wrong)
 {
 	json_t *guards = json_array(), *knobs = json_array(), *all;
 
-	for (size_t i = 1; i <= plan->ask->n_guards; i++)
+	for (size_t i = 1; i <= plan->wish->n_guards; i++)
 		json_array_append_new(guards, source_json(plan, i));
 	for (uint32_t k = 0; k < plan->n_knobs; k++)
 		json_array_append_new(knobs,
 			json_pack("{s:o, s:o, s:s}", "name", text_json(plan->knob[k].name), "value",
 				text_json(plan->knob[k].value), "risk", risk_of(&plan->knob[k])));
 	all = json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", code == EXIT_CODE_OK, "apply",
-		plan->ask->apply, "direction",
-		plan->ask->direction == TUNE_HIGHER ? "higher" : "lower", "objective",
+		plan->wish->apply, "direction",
+		plan->wish->direction == TUNE_HIGHER ? "higher" : "lower", "objective",
 		source_json(plan, 0), "guards", guards, "knobs", knobs);
 	if (code != EXIT_CODE_OK)
 		json_object_update_new(
@@ -246,10 +246,10 @@ static int verdict(const struct plan *plan, char *out, size_t len)
 	char text[GOAL_TEXT_MAX + 8];
 
 	out[0] = '\0';
-	for (size_t i = 0; i <= plan->ask->n_guards; i++) {
+	for (size_t i = 0; i <= plan->wish->n_guards; i++) {
 		if (isfinite(plan->value[i]))
 			continue;
-		goal_source_text(tune_wish_source(plan->ask, i), text, sizeof(text));
+		goal_source_text(tune_wish_source(plan->wish, i), text, sizeof(text));
 		snprintf(out, len, "%s cannot be measured: %s.", text, plan->why[i]);
 		return plan->code;
 	}
@@ -263,13 +263,15 @@ static int verdict(const struct plan *plan, char *out, size_t len)
 }
 
 int tune_plan(
-	const struct ctl *ctl, const struct tune_wish *ask, const struct tune_sources *sources)
+	const struct ctl *ctl, const struct tune_wish *wish, const struct tune_sources *sources)
 {
-	struct plan plan = { .ctl = ctl, .ask = ask, .sources = sources, .code = EXIT_CODE_FAILED };
+	struct plan plan = {
+		.ctl = ctl, .wish = wish, .sources = sources, .code = EXIT_CODE_FAILED
+	};
 	char wrong[600];
 	int code;
 
-	for (size_t i = 0; i <= ask->n_guards; i++) {
+	for (size_t i = 0; i <= wish->n_guards; i++) {
 		const struct measured *m = tune_sources_measured(sources, i);
 
 		plan.value[i] = m ? m->value : NAN;

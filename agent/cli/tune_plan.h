@@ -14,6 +14,6 @@
  * the agent is needed and cannot be asked; all else is shown first.
  */
 int tune_plan(
-	const struct ctl *ctl, const struct tune_wish *ask, const struct tune_sources *sources);
+	const struct ctl *ctl, const struct tune_wish *wish, const struct tune_sources *sources);
 
 #endif

@@ -34,20 +34,20 @@ static int begin(struct tune_sources *s, const struct goal_source *source)
 	return err;
 }
 
-int tune_sources_start(struct tune_sources *s, const struct tune_wish *ask, uint32_t timeout_ms)
+int tune_sources_start(struct tune_sources *s, const struct tune_wish *wish, uint32_t timeout_ms)
 {
 	int err = 0;
 
 	memset(s, 0, sizeof(*s));
-	s->ask = ask;
+	s->wish = wish;
 	s->stop_fd = -1;
 	s->options = (struct measure_options){
-		.prometheus = ask->prometheus, .timeout_ms = timeout_ms, .every_ms = ask->every_ms
+		.prometheus = wish->prometheus, .timeout_ms = timeout_ms, .every_ms = wish->every_ms
 	};
 	s->workload_options = s->options;
 	s->workload_options.every_ms = WORKLOAD_EVERY_MS;
-	for (size_t i = 0; i <= ask->n_guards && !err; i++) {
-		const struct goal_source *source = tune_wish_source(ask, i);
+	for (size_t i = 0; i <= wish->n_guards && !err; i++) {
+		const struct goal_source *source = tune_wish_source(wish, i);
 
 		s->of[i] = -1;
 		if (source->kind == GOAL_TELEMETRY)
@@ -61,8 +61,8 @@ int tune_sources_start(struct tune_sources *s, const struct tune_wish *ask, uint
 		s->of[i] = (int)s->n;
 		err = begin(s, source);
 	}
-	if (!err && ask->workload_is_load)
-		err = begin(s, &ask->workload);
+	if (!err && wish->workload_is_load)
+		err = begin(s, &wish->workload);
 	if (err)
 		tune_sources_end(s);
 	return err;
@@ -108,33 +108,44 @@ static void note(struct tune_sources *s, size_t k, const struct measured *measur
 	s->note(s->note_ctx, s->source[k], measured->why[0] ? measured->why : NULL);
 }
 
+/* One report. A connection that was idle for long may have been closed by the agent: it is made anew, once. */
+static void send_report(
+	struct tune_sources *s, struct client **client, const Semantos__V1__SourceReport *report)
+{
+	struct client_error error = { 0 };
+	ProtobufCMessage *done = NULL;
+	bool fresh = false;
+
+	while (!done && !fresh) {
+		fresh = !*client;
+		if (!*client)
+			*client = client_open(s->ctl->socket, REPORT_MS, &error);
+		if (*client)
+			done = client_call(*client, "Operator/Report", &report->base,
+				&semantos__v1__done__descriptor, &error);
+		if (!done) {
+			client_close(*client);
+			*client = NULL;
+		}
+	}
+	/* the goal may have ended meanwhile, which its own stream tells; else silence will */
+	if (done)
+		protobuf_c_message_free_unpacked(done, NULL);
+}
+
 static void tell(
 	struct tune_sources *s, struct client **client, size_t k, const struct measured *measured)
 {
 	Semantos__V1__SourceReport report = SEMANTOS__V1__SOURCE_REPORT__INIT;
-	struct client_error error = { 0 };
 
 	report.value = measured->value;
 	report.took_ms = measured->took_ms;
 	report.error = (char *)measured->why;
-	for (size_t i = 0; i <= s->ask->n_guards; i++) {
-		ProtobufCMessage *done = NULL;
-
+	for (size_t i = 0; i <= s->wish->n_guards; i++) {
 		if (s->of[i] != (int)k)
 			continue;
 		report.source = (uint32_t)i;
-		if (!*client)
-			*client = client_open(s->ctl->socket, REPORT_MS, &error);
-		if (*client)
-			done = client_call(*client, "Operator/Report", &report.base,
-				&semantos__v1__done__descriptor, &error);
-		if (done) {
-			protobuf_c_message_free_unpacked(done, NULL);
-			continue;
-		}
-		/* the goal may have ended meanwhile, which its own stream tells; else silence will */
-		client_close(*client);
-		*client = NULL;
+		send_report(s, client, &report);
 	}
 }
 
@@ -198,7 +209,7 @@ int tune_sources_report(
 
 void tune_sources_once(struct tune_sources *s, size_t index)
 {
-	if (index <= s->ask->n_guards && s->of[index] >= 0)
+	if (index <= s->wish->n_guards && s->of[index] >= 0)
 		measurer_once(&s->measurer[s->of[index]]);
 }
 

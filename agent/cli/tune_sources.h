@@ -23,7 +23,7 @@ struct tune_sources;
 typedef void tune_sources_note(void *ctx, const struct goal_source *source, const char *why);
 
 struct tune_sources {
-	const struct tune_wish *ask;
+	const struct tune_wish *wish;
 	struct measure_options options, workload_options;
 	struct measurer measurer[TUNE_SOURCES + 1];
 	size_t n;
@@ -41,9 +41,9 @@ struct tune_sources {
 	char said[TUNE_SOURCES + 1][COMMAND_WHY_MAX]; /* "" = it works */
 };
 
-/* Begins the processes; nothing is measured yet. Before any thread and gRPC. 0 or -errno. ask must live as long. */
+/* Begins the processes; nothing is measured yet. Before any thread and gRPC. 0 or -errno. wish must live as long. */
 int tune_sources_start(
-	struct tune_sources *sources, const struct tune_wish *ask, uint32_t timeout_ms);
+	struct tune_sources *sources, const struct tune_wish *wish, uint32_t timeout_ms);
 
 /* Each once, all at the same time, into `first`. 0, or -EINTR when *stop was set meanwhile. */
 int tune_sources_first(struct tune_sources *sources, const volatile int *stop);

@@ -88,37 +88,37 @@ const char tune_wish_help[] =
 	"      --dry-run          check and measure everything once, and change nothing\n\n"
 	"Commands run here, as the user who types this, each for at most --timeout.\n\n";
 
-void tune_wish_init(struct tune_wish *ask)
+void tune_wish_init(struct tune_wish *wish)
 {
-	memset(ask, 0, sizeof(*ask));
-	ask->apply = "advise";
-	ask->every_ms = EVERY_MS;
+	memset(wish, 0, sizeof(*wish));
+	wish->apply = "advise";
+	wish->every_ms = EVERY_MS;
 }
 
-static bool direction(struct tune_wish *ask, enum tune_direction to, char *why, size_t why_len)
+static bool direction(struct tune_wish *wish, enum tune_direction to, char *why, size_t why_len)
 {
-	if (ask->said != TUNE_UNSAID && ask->said != to) {
+	if (wish->said != TUNE_UNSAID && wish->said != to) {
 		snprintf(why, why_len, "--higher and --lower contradict each other: give one");
 		return false;
 	}
-	ask->said = to;
+	wish->said = to;
 	return true;
 }
 
-static bool add_guard(struct tune_wish *ask, const char *value, char *why, size_t why_len)
+static bool add_guard(struct tune_wish *wish, const char *value, char *why, size_t why_len)
 {
-	if (ask->n_guards == TUNE_WISH_GUARDS) {
+	if (wish->n_guards == TUNE_WISH_GUARDS) {
 		snprintf(why, why_len, "--slo may be given %d times at most", TUNE_WISH_GUARDS);
 		return false;
 	}
-	return goal_parse_guard(value, &ask->guard[ask->n_guards++], why, why_len) == 0;
+	return goal_parse_guard(value, &wish->guard[wish->n_guards++], why, why_len) == 0;
 }
 
-static bool add_knob(struct tune_wish *ask, const char *value, char *why, size_t why_len)
+static bool add_knob(struct tune_wish *wish, const char *value, char *why, size_t why_len)
 {
 	const char *star = strchr(value, '*');
 
-	if (ask->n_knobs == TUNE_WISH_KNOBS)
+	if (wish->n_knobs == TUNE_WISH_KNOBS)
 		snprintf(why, why_len, "--knob may be given %d times at most", TUNE_WISH_KNOBS);
 	else if (!strchr(value, ':') || (star && star[1]) || strlen(value) >= 200)
 		snprintf(why, why_len,
@@ -127,7 +127,7 @@ static bool add_knob(struct tune_wish *ask, const char *value, char *why, size_t
 			"`semantosctl knobs`",
 			value);
 	else
-		ask->knob[ask->n_knobs++] = value;
+		wish->knob[wish->n_knobs++] = value;
 	return !why[0];
 }
 
@@ -147,132 +147,132 @@ static bool count(const char *option, const char *value, uint64_t min, uint64_t 
 	return ctl_number(value, min, max, n);
 }
 
-static bool workload(struct tune_wish *ask, const char *value, char *why, size_t why_len)
+static bool workload(struct tune_wish *wish, const char *value, char *why, size_t why_len)
 {
 	char text[GOAL_TEXT_MAX + 8];
 
-	if (ask->has_workload) {
+	if (wish->has_workload) {
 		snprintf(why, why_len, "--workload may be given once: put two into one script");
 		return false;
 	}
 	snprintf(text, sizeof(text), "cmd:%s", value);
-	if (goal_parse_source(text, &ask->workload, why, why_len))
+	if (goal_parse_source(text, &wish->workload, why, why_len))
 		return false;
-	ask->workload.kind = GOAL_WORKLOAD;
-	ask->has_workload = true;
+	wish->workload.kind = GOAL_WORKLOAD;
+	wish->has_workload = true;
 	return true;
 }
 
 bool tune_wish_option(void *ctx, int id, const char *value, char *why, size_t why_len)
 {
-	struct tune_wish *ask = ctx;
+	struct tune_wish *wish = ctx;
 	uint64_t n = 0;
 	bool ok;
 
 	switch (id) {
 	case OPT_SLO:
-		return add_guard(ask, value, why, why_len);
+		return add_guard(wish, value, why, why_len);
 	case OPT_IMPROVE:
 		snprintf(why, why_len, "--improve may be given once");
-		ok = !ask->has_improve;
-		ask->has_improve = true;
-		return ok && goal_parse_source(value, &ask->improve, why, why_len) == 0;
+		ok = !wish->has_improve;
+		wish->has_improve = true;
+		return ok && goal_parse_source(value, &wish->improve, why, why_len) == 0;
 	case OPT_HIGHER:
-		return direction(ask, TUNE_HIGHER, why, why_len);
+		return direction(wish, TUNE_HIGHER, why, why_len);
 	case OPT_LOWER:
-		return direction(ask, TUNE_LOWER, why, why_len);
+		return direction(wish, TUNE_LOWER, why, why_len);
 	case OPT_WORKLOAD:
-		return workload(ask, value, why, why_len);
+		return workload(wish, value, why, why_len);
 	case OPT_APPLY:
 		snprintf(why, why_len, "--apply takes advise or auto, not %.40s", value);
-		ask->apply = value;
+		wish->apply = value;
 		return strcmp(value, "advise") == 0 || strcmp(value, "auto") == 0;
 	case OPT_KNOB:
-		return add_knob(ask, value, why, why_len);
+		return add_knob(wish, value, why, why_len);
 	case OPT_SLICE:
-		return duration(
-			"--slice", value, SLICE_MIN_MS, SLICE_MAX_MS, &ask->slice_ms, why, why_len);
+		return duration("--slice", value, SLICE_MIN_MS, SLICE_MAX_MS, &wish->slice_ms, why,
+			why_len);
 	case OPT_WASHOUT:
-		return duration("--washout", value, SLICE_MIN_MS, SLICE_MAX_MS, &ask->washout_ms,
+		return duration("--washout", value, SLICE_MIN_MS, SLICE_MAX_MS, &wish->washout_ms,
 			why, why_len);
 	case OPT_EVERY:
-		return duration(
-			"--every", value, SLICE_MIN_MS, EVERY_MAX_MS, &ask->every_ms, why, why_len);
+		return duration("--every", value, SLICE_MIN_MS, EVERY_MAX_MS, &wish->every_ms, why,
+			why_len);
 	case OPT_PAIRS:
 		ok = count("--pairs", value, PAIRS_MIN, PAIRS_MAX, &n, why, why_len);
-		ask->pairs = (uint32_t)n;
+		wish->pairs = (uint32_t)n;
 		return ok;
 	case OPT_TRIALS:
 		ok = count("--trials", value, 1, TRIALS_MAX, &n, why, why_len);
-		ask->trials = (uint32_t)n;
+		wish->trials = (uint32_t)n;
 		return ok;
 	case OPT_SEED:
-		return count("--seed", value, 0, UINT64_MAX, &ask->seed, why, why_len);
+		return count("--seed", value, 0, UINT64_MAX, &wish->seed, why, why_len);
 	case OPT_BECAUSE:
 		snprintf(why, why_len, "--because takes 1 to 255 bytes");
-		ask->because = value;
+		wish->because = value;
 		return *value && strlen(value) <= 255;
 	case OPT_PROMETHEUS:
-		ask->prometheus = value;
+		wish->prometheus = value;
 		return prometheus_url(value, why, why_len) == 0;
 	case OPT_DRY_RUN:
-		ask->dry_run = true;
+		wish->dry_run = true;
 		return true;
 	default:
 		return false;
 	}
 }
 
-static bool asks_prometheus(const struct tune_wish *ask)
+static bool asks_prometheus(const struct tune_wish *wish)
 {
-	bool any = ask->has_improve && ask->improve.kind == GOAL_PROMETHEUS;
+	bool any = wish->has_improve && wish->improve.kind == GOAL_PROMETHEUS;
 
-	for (size_t i = 0; i < ask->n_guards; i++)
-		any |= ask->guard[i].source.kind == GOAL_PROMETHEUS;
+	for (size_t i = 0; i < wish->n_guards; i++)
+		any |= wish->guard[i].source.kind == GOAL_PROMETHEUS;
 	return any;
 }
 
 /* Which way the guards say the objective gets better, if one of them is about it. */
-static enum tune_direction of_guards(const struct tune_wish *ask)
+static enum tune_direction of_guards(const struct tune_wish *wish)
 {
-	for (size_t i = 0; i < ask->n_guards; i++) {
-		if (goal_same(&ask->guard[i].source, &ask->objective))
-			return ask->guard[i].relation[0] == '<' ? TUNE_LOWER : TUNE_HIGHER;
+	for (size_t i = 0; i < wish->n_guards; i++) {
+		if (goal_same(&wish->guard[i].source, &wish->objective))
+			return wish->guard[i].relation[0] == '<' ? TUNE_LOWER : TUNE_HIGHER;
 	}
 	return TUNE_UNSAID;
 }
 
-int tune_wish_settle(struct tune_wish *ask, char *why, size_t why_len)
+int tune_wish_settle(struct tune_wish *wish, char *why, size_t why_len)
 {
 	char text[GOAL_TEXT_MAX + 8];
 
-	if (ask->prometheus && !asks_prometheus(ask)) {
+	if (wish->prometheus && !asks_prometheus(wish)) {
 		snprintf(why, why_len,
 			"--prometheus is given, and nothing is asked of it: add --slo 'prom:QUERY "
 			"< "
 			"LIMIT', or leave it out");
 		return -EINVAL;
 	}
-	if (!ask->prometheus)
-		ask->prometheus = PROMETHEUS_URL;
-	if (ask->has_improve) {
-		ask->objective = ask->improve;
-		ask->workload_is_load = ask->has_workload;
-	} else if (ask->has_workload) {
-		ask->objective = ask->workload;
-	} else if (ask->n_guards > 0) {
-		ask->objective = ask->guard[0].source;
+	if (!wish->prometheus)
+		wish->prometheus = PROMETHEUS_URL;
+	if (wish->has_improve) {
+		wish->objective = wish->improve;
+		wish->workload_is_load = wish->has_workload;
+	} else if (wish->has_workload) {
+		wish->objective = wish->workload;
+	} else if (wish->n_guards > 0) {
+		wish->objective = wish->guard[0].source;
 	} else {
 		snprintf(why, why_len,
 			"Something to hold or to improve is missing: give --slo, --workload or "
 			"--improve");
 		return -EINVAL;
 	}
-	ask->direction = ask->said != TUNE_UNSAID ? ask->said : of_guards(ask);
-	if (ask->direction == TUNE_UNSAID && goal_better(&ask->objective) < 0)
-		ask->direction = TUNE_LOWER;
-	if (ask->direction == TUNE_UNSAID && ask->objective.kind != GOAL_WORKLOAD) {
-		goal_source_text(&ask->objective, text, sizeof(text));
+	wish->direction = wish->said != TUNE_UNSAID ? wish->said : of_guards(wish);
+	if (wish->direction == TUNE_UNSAID && goal_better(&wish->objective) < 0)
+		wish->direction = TUNE_LOWER;
+	if (wish->direction == TUNE_UNSAID && wish->objective.kind != GOAL_WORKLOAD) {
+		goal_source_text(&wish->objective, text, sizeof(text));
 		snprintf(why, why_len, "Is more or less of %.80s better? Add --higher or --lower",
 			text);
 		return -EINVAL;
@@ -280,13 +280,13 @@ int tune_wish_settle(struct tune_wish *ask, char *why, size_t why_len)
 	return 0;
 }
 
-int tune_wish_slice(struct tune_wish *ask, uint32_t took_ms, char *why, size_t why_len)
+int tune_wish_slice(struct tune_wish *wish, uint32_t took_ms, char *why, size_t why_len)
 {
-	bool again = ask->objective.kind == GOAL_WORKLOAD;
-	uint64_t need_ms = took_ms + (uint64_t)(again ? took_ms : ask->every_ms);
-	uint64_t slice_ms = ask->slice_ms ? ask->slice_ms : SLICE_MS;
+	bool again = wish->objective.kind == GOAL_WORKLOAD;
+	uint64_t need_ms = took_ms + (uint64_t)(again ? took_ms : wish->every_ms);
+	uint64_t slice_ms = wish->slice_ms ? wish->slice_ms : SLICE_MS;
 
-	if (ask->objective.kind == GOAL_TELEMETRY || need_ms <= slice_ms)
+	if (wish->objective.kind == GOAL_TELEMETRY || need_ms <= slice_ms)
 		return 0;
 	need_ms = need_ms * 5 / 4; /* one run is not as long as another */
 	need_ms = (need_ms + 999) / 1000 * 1000;
@@ -296,35 +296,35 @@ int tune_wish_slice(struct tune_wish *ask, uint32_t took_ms, char *why, size_t w
 			took_ms / 1000.0);
 		return -EINVAL;
 	}
-	if (ask->slice_ms) {
+	if (wish->slice_ms) {
 		snprintf(why, why_len,
 			"A run takes %.1f s%s, so a slice of %g s may hold none whole: give "
 			"--slice %llus "
 			"or leave it out",
 			took_ms / 1000.0, again ? "" : " and begins at most every --every",
-			ask->slice_ms / 1000.0, (unsigned long long)(need_ms / 1000));
+			wish->slice_ms / 1000.0, (unsigned long long)(need_ms / 1000));
 		return -EINVAL;
 	}
-	ask->slice_ms = (uint32_t)need_ms;
+	wish->slice_ms = (uint32_t)need_ms;
 	return 0;
 }
 
-const struct goal_source *tune_wish_source(const struct tune_wish *ask, size_t i)
+const struct goal_source *tune_wish_source(const struct tune_wish *wish, size_t i)
 {
-	return i == 0 ? &ask->objective : &ask->guard[i - 1].source;
+	return i == 0 ? &wish->objective : &wish->guard[i - 1].source;
 }
 
 /* How often the agent hears of it at least: a slow one when it ends, one that hangs after its timeout. */
-static uint32_t heard_every(const struct tune_wish *ask, enum goal_kind kind, uint32_t timeout_ms)
+static uint32_t heard_every(const struct tune_wish *wish, enum goal_kind kind, uint32_t timeout_ms)
 {
-	uint32_t ms = kind == GOAL_WORKLOAD ? timeout_ms : ask->every_ms;
+	uint32_t ms = kind == GOAL_WORKLOAD ? timeout_ms : wish->every_ms;
 
 	if (kind != GOAL_PROMETHEUS && ms < timeout_ms)
 		ms = timeout_ms;
 	return ms < EVERY_MAX_MS ? ms : EVERY_MAX_MS;
 }
 
-static void source_message(const struct tune_wish *ask, const struct goal_source *source,
+static void source_message(const struct tune_wish *wish, const struct goal_source *source,
 	uint32_t timeout_ms, Semantos__V1__Source *message)
 {
 	semantos__v1__source__init(message);
@@ -334,38 +334,38 @@ static void source_message(const struct tune_wish *ask, const struct goal_source
 	message->figure = (char *)source->figure;
 	message->text = (char *)source->text;
 	if (source->kind != GOAL_TELEMETRY)
-		message->every_ms = heard_every(ask, source->kind, timeout_ms);
+		message->every_ms = heard_every(wish, source->kind, timeout_ms);
 }
 
 void tune_wish_request(
-	const struct tune_wish *ask, uint32_t timeout_ms, struct tune_request *request)
+	const struct tune_wish *wish, uint32_t timeout_ms, struct tune_request *request)
 {
 	Semantos__V1__TuneRequest *message = &request->message;
 
 	semantos__v1__tune_request__init(message);
-	source_message(ask, &ask->objective, timeout_ms, &request->source[0]);
+	source_message(wish, &wish->objective, timeout_ms, &request->source[0]);
 	message->objective = &request->source[0];
-	message->lower_is_better = ask->direction != TUNE_HIGHER;
-	for (size_t i = 0; i < ask->n_guards; i++) {
+	message->lower_is_better = wish->direction != TUNE_HIGHER;
+	for (size_t i = 0; i < wish->n_guards; i++) {
 		Semantos__V1__Guard *guard = &request->guard[i];
 
-		source_message(ask, &ask->guard[i].source, timeout_ms, &request->source[1 + i]);
+		source_message(wish, &wish->guard[i].source, timeout_ms, &request->source[1 + i]);
 		semantos__v1__guard__init(guard);
 		guard->source = &request->source[1 + i];
-		guard->relation = (char *)ask->guard[i].relation;
-		guard->limit = ask->guard[i].limit;
+		guard->relation = (char *)wish->guard[i].relation;
+		guard->limit = wish->guard[i].limit;
 		request->guards[i] = guard;
 	}
-	message->n_guards = ask->n_guards;
+	message->n_guards = wish->n_guards;
 	message->guards = request->guards;
-	message->n_knobs = ask->n_knobs;
-	message->knobs = (char **)ask->knob;
-	message->apply = (char *)ask->apply;
-	message->slice_ms = ask->slice_ms;
-	message->washout_ms = ask->washout_ms;
-	message->pairs = ask->pairs;
-	message->trials = ask->trials;
-	message->seed = ask->seed;
-	if (ask->because)
-		message->because = (char *)ask->because;
+	message->n_knobs = wish->n_knobs;
+	message->knobs = (char **)wish->knob;
+	message->apply = (char *)wish->apply;
+	message->slice_ms = wish->slice_ms;
+	message->washout_ms = wish->washout_ms;
+	message->pairs = wish->pairs;
+	message->trials = wish->trials;
+	message->seed = wish->seed;
+	if (wish->because)
+		message->because = (char *)wish->because;
 }

@@ -43,28 +43,28 @@ extern const struct option tune_wish_options[]; /* ended by a zeroed row */
 extern const char tune_wish_help[];
 
 /* With the defaults that are not the agent's. */
-void tune_wish_init(struct tune_wish *ask);
-/* A ctl_option (agent/cli/ctl.h); ctx is the ask. */
+void tune_wish_init(struct tune_wish *wish);
+/* A ctl_option (agent/cli/ctl.h); ctx is the wish. */
 bool tune_wish_option(void *ctx, int id, const char *value, char *why, size_t why_len);
 /* What belongs together does, and there is an objective. 0, or -EINVAL with a sentence without its full stop. */
-int tune_wish_settle(struct tune_wish *ask, char *why, size_t why_len);
+int tune_wish_settle(struct tune_wish *wish, char *why, size_t why_len);
 
 /*
  * One measurement of the objective took so long: does a slice hold a whole one, however they fall? Without --slice it is made
  * so. 0, or -EINVAL with a sentence.
  */
-int tune_wish_slice(struct tune_wish *ask, uint32_t took_ms, char *why, size_t why_len);
+int tune_wish_slice(struct tune_wish *wish, uint32_t took_ms, char *why, size_t why_len);
 
 /* The i-th source of the protocol: 0 = the objective, 1 + i = guard i. */
-const struct goal_source *tune_wish_source(const struct tune_wish *ask, size_t i);
+const struct goal_source *tune_wish_source(const struct tune_wish *wish, size_t i);
 
-/* The message, with everything it points to; texts are the ask's. */
+/* The message, with everything it points to; texts are the wish's. */
 struct tune_request {
 	Semantos__V1__TuneRequest message;
 	Semantos__V1__Source source[1 + TUNE_WISH_GUARDS];
 	Semantos__V1__Guard guard[TUNE_WISH_GUARDS], *guards[TUNE_WISH_GUARDS];
 };
 void tune_wish_request(
-	const struct tune_wish *ask, uint32_t timeout_ms, struct tune_request *request);
+	const struct tune_wish *wish, uint32_t timeout_ms, struct tune_request *request);
 
 #endif

@@ -78,6 +78,15 @@ done
 [[ $(ask 'up{job="semantos"}') == 1 ]] || fail "Prometheus does not call the agent up"
 [[ $(ask 'semantos_build_info') == 1 ]] || fail "Prometheus has no version"
 [[ $(ask 'count(semantos_policy_mode)') == 1 ]] || fail "Prometheus does not have one policy"
+
+# The same server as a source of `semantosctl tune`; asked only, nothing is tuned.
+goal() { build/semantosctl tune --dry-run --json --prometheus "http://127.0.0.1:$((port + 1))" --slo "$1" >"$dir/goal"; }
+goal 'prom:count(semantos_policy_mode) < 2' || fail "tune cannot ask Prometheus: $(cat "$dir/goal")"
+grep -q '"value":1.0,.*"holds":true' "$dir/goal" || fail "tune does not have one policy: $(cat "$dir/goal")"
+for wrong in 'prom:no_such_series < 2/no such series' 'prom:up{{ < 2/refuses the query' 'prom:{job="semantos"} < 2/rows and not one'; do
+	! goal "${wrong%%/*}" || fail "${wrong%%/*} was taken"
+	grep -q "${wrong##*/}" "$dir/goal" || fail "${wrong%%/*}: $(cat "$dir/goal")"
+done
 echo "$(wc -l <"$dir/text") lines, $(ask 'scrape_samples_scraped{job="semantos"}') samples a scrape in $(ask 'scrape_duration_seconds{job="semantos"}') s; $rate waits a second"
 kill -TERM $agent
 wait $agent || fail "the agent ended with $?"

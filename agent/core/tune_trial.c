@@ -137,9 +137,11 @@ static void reason(const struct tuner *t, char *out, size_t size)
 	char what[SLO_TEXT + SLO_NAME];
 
 	slo_source_text(&t->session->goal.objective, what, sizeof(what));
+	/* a long command would leave no room for what came of it */
+	if (strlen(what) > 80)
+		snprintf(what, sizeof(what), "the objective");
 	if (at)
-		snprintf(out, size, "%.*s%.100s%s", (int)(at - why), why, what,
-			at + sizeof(word) - 1);
+		snprintf(out, size, "%.*s%s%s", (int)(at - why), why, what, at + sizeof(word) - 1);
 	else
 		snprintf(out, size, "%s", why);
 }

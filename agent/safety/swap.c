@@ -28,18 +28,23 @@ static const char *value_of(const struct change_knob *knob, bool new_value)
 	return new_value ? knob->readback : knob->original;
 }
 
-/* The knob that a write to k sets anew, or n_knobs. */
-static size_t reset_by(const struct change *change, size_t k)
+/* The knob of this change that k names as coupled with it, or k. */
+static size_t partner_of(const struct change *change, size_t k)
 {
-	char partner[RECORD_NAME_MAX];
+	char partner[RECORD_NAME_MAX] = "";
 
-	if (!knob_resets(change->knob[k].name) || !knob_partner(change->knob[k].name, partner))
-		return change->n_knobs;
+	knob_partner(change->knob[k].name, partner);
 	for (size_t i = 0; i < change->n_knobs; i++) {
 		if (strcmp(change->knob[i].name, partner) == 0)
 			return i;
 	}
-	return change->n_knobs;
+	return k;
+}
+
+/* The knob that a write to k sets anew, or k. */
+static size_t reset_by(const struct change *change, size_t k)
+{
+	return knob_resets(change->knob[k].name) ? partner_of(change, k) : k;
 }
 
 /*
@@ -50,7 +55,7 @@ static int check(const struct swap *w)
 {
 	const struct change *c = w->change;
 
-	if (c->state != CHANGE_APPLIED || c->mode == CHANGE_ONCE) {
+	if (c->state != CHANGE_APPLIED) {
 		safety_say(w->error, "change %llu is %s, so its values cannot be swapped",
 			(unsigned long long)c->id, change_state_name(c->state));
 		return -EINVAL;
@@ -58,7 +63,7 @@ static int check(const struct swap *w)
 	for (size_t k = 0; k < c->n_knobs; k++) {
 		size_t other = reset_by(c, k);
 
-		if (other < c->n_knobs && c->knob[other].intended[0]) {
+		if (other != k && c->knob[other].intended[0]) {
 			safety_say(w->error,
 				"%.200s sets %.200s anew, so the two are not swapped together; "
 				"change one of them at a time",
@@ -95,7 +100,7 @@ static int compare(struct swap *w, size_t k)
 	if (knob_same(live, value_of(want, !w->change->swapped)))
 		return 0;
 	safety_say(w->error, "somebody else set %.200s to %.100s while %.100s was being tried",
-		want->name, live, want->intended[0] ? want->intended : want->readback);
+		want->name, live, want->readback);
 	/* the undo is to see it as theirs, not as the value we would have written next */
 	if (w->change->swapped)
 		strcpy(want->readback, want->original);
@@ -104,44 +109,39 @@ static int compare(struct swap *w, size_t k)
 
 static int write_one(struct swap *w, size_t k)
 {
-	const struct change *c = w->change;
-	const struct change_knob *knob = &c->knob[k];
-	size_t other = reset_by(c, k);
-	int err = knob_write(&w->knob[k], w->new_value ? knob->intended : knob->original);
+	const struct change_knob *knob = &w->change->knob[k];
+	const char *value = w->new_value ? knob->intended : knob->original;
+	size_t other = w->new_value ? k : reset_by(w->change, k);
+	int err = knob_write(&w->knob[k], value);
 
 	/* what it set anew had a value of its own before */
-	if (!err && other < c->n_knobs && !w->new_value)
-		err = knob_write(&w->knob[other], c->knob[other].original);
+	if (!err && other != k)
+		err = knob_write(&w->knob[other], w->change->knob[other].original);
 	if (err)
-		safety_say(w->error, "the kernel refused %.100s for %.200s: %s",
-			w->new_value ? knob->intended : knob->original, knob->name, strerror(-err));
+		safety_say(w->error, "the kernel refused %.100s for %.200s: %s", value, knob->name,
+			strerror(-err));
 	return err;
 }
 
 /*
- * Of a coupled pair the one to write when the old value comes back: the one that was in force sets the other to 0. A knob
- * that was not asked for was recorded because it is coupled, and is written back when it was the one in force.
+ * New values: those that were asked for. Old ones: what reads otherwise, but for a 0 that follows from the value of the knob
+ * it is coupled with, and for what is set anew, which write_one() sees to.
  */
 static bool is_written(const struct swap *w, size_t k)
 {
-	const struct change_knob *knob = &w->change->knob[k];
-	char partner[RECORD_NAME_MAX];
+	const struct change *c = w->change;
+	const struct change_knob *knob = &c->knob[k];
+	size_t partner = partner_of(c, k);
 
 	if (w->new_value)
 		return knob->intended[0] != '\0';
 	if (knob_same(knob->original, knob->readback))
 		return false;
-	/* 0 follows from its partner's value, unless it is the one that says 0 */
-	if (knob_partner(knob->name, partner) && !knob_resets(knob->name) &&
-		knob_same(knob->original, "0")) {
-		for (size_t i = 0; i < w->change->n_knobs; i++) {
-			if (strcmp(w->change->knob[i].name, partner) == 0 &&
-				!knob_same(w->change->knob[i].original, "0"))
-				return false;
-		}
-	}
-	for (size_t i = 0; i < w->change->n_knobs; i++) {
-		if (i != k && reset_by(w->change, i) == k)
+	if (partner != k && !knob_resets(knob->name) && knob_same(knob->original, "0") &&
+		!knob_same(c->knob[partner].original, "0"))
+		return false;
+	for (size_t i = 0; i < c->n_knobs; i++) {
+		if (i != k && reset_by(c, i) == k)
 			return false;
 	}
 	return true;
@@ -205,16 +205,14 @@ int safety_swap(struct safety *s, uint64_t id, bool new_value, struct safety_err
 	char because[300];
 	int err;
 
-	if (!journal_owned(s->journal)) {
-		err = safety_ready(s, false, w.error);
-		w.change = book_find(s->book, id);
-		/* nothing can be recorded any more, so nothing is tried any more */
-		if (err && w.change && change_open(w.change))
-			change_undo(w.change, s->root, s->boot_id, "the journal is lost", NULL);
-		if (err)
-			return err;
-	}
+	err = journal_owned(s->journal) ? 0 : safety_ready(s, false, w.error);
 	w.change = book_find(s->book, id);
+	if (err) {
+		/* nothing can be recorded any more, so nothing is tried any more */
+		if (w.change && change_open(w.change))
+			change_undo(w.change, s->root, s->boot_id, "the journal is lost", NULL);
+		return err;
+	}
 	if (!w.change || !change_open(w.change)) {
 		safety_say(w.error, "change %llu is not in force any more: %.300s",
 			(unsigned long long)id, w.change ? w.change->why : "it is not on record");

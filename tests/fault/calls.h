@@ -187,6 +187,8 @@ static ssize_t put_couple(int fd, const void *at, size_t n, off_t off)
 }
 
 static bool swallow; /* knobs take any value and do nothing */
+static bool taken_in_write; /* the next write of a knob is followed by a take-over */
+static void take_over(void);
 
 ssize_t pwrite(int fd, const void *at, size_t n, off_t off)
 {
@@ -200,6 +202,16 @@ ssize_t pwrite(int fd, const void *at, size_t n, off_t off)
 			errno = EINVAL;
 			return -1;
 		}
+	}
+	if (taken_in_write && n <= RECORD_VALUE_MAX) {
+		ssize_t put = put_couple(fd, at, n, off);
+		long resume = nth;
+
+		taken_in_write = false;
+		nth = -1;
+		take_over();
+		nth = resume;
+		return put;
 	}
 	return put_couple(fd, at, n, off);
 }
@@ -280,7 +292,6 @@ FAILS(int, socketpair, -1, (int domain, int type, int protocol, int fd[2]), doma
 FAILS(ssize_t, write, -1, (int fd, const void *at, size_t n), fd, at, n)
 
 static bool taken_twice; /* the next shared lock is followed by another take-over */
-static void take_over(void);
 
 int flock(int fd, int op)
 {

@@ -49,6 +49,9 @@ enum operation {
 	ONCE,
 	COUPLED,
 	KEEP,
+	SWAP,
+	SWAP_TAKEN,
+	SWAP_CROSSED,
 	ROLLBACK,
 	BREACH,
 	ROTATE,
@@ -80,12 +83,13 @@ enum operation {
 };
 static const char *const names[] = { "open", "open a torn journal",
 	"open with the segment moved away", "apply", "apply a policy", "apply a nice value",
-	"apply CPUs", "rollback of a process", "once", "apply to a coupled pair", "keep",
-	"rollback", "breach", "new segment", "new segment, once interrupted", "after a take-over",
-	"after two take-overs", "close after a take-over", "close with a full segment", "book",
-	"ejections", "admit", "unquarantine", "note", "close", "upgrade", "recover", "attend",
-	"history", "explain", "explain a policy's event", "audit", "starting the keeper",
-	"keeper, agent gone", "keeper, agent silent", "keeper, agent silent and late",
+	"apply CPUs", "rollback of a process", "once", "apply to a coupled pair", "keep", "swap",
+	"swap after a take-over", "swap while it is taken over", "rollback", "breach",
+	"new segment", "new segment, once interrupted", "after a take-over", "after two take-overs",
+	"close after a take-over", "close with a full segment", "book", "ejections", "admit",
+	"unquarantine", "note", "close", "upgrade", "recover", "attend", "history", "explain",
+	"explain a policy's event", "audit", "starting the keeper", "keeper, agent gone",
+	"keeper, agent silent", "keeper, agent silent and late",
 	"keeper, agent silent but for one change", "keeper, goodbye" };
 
 static pid_t victim; /* a process whose settings are changed */
@@ -175,8 +179,9 @@ static void prepare(enum operation op)
 	if (op == KEEPER_SILENT &&
 		change_one(agent, "b", CHANGE_NEVER, "sysctl:vm.page-cluster", "4", &id, &error))
 		exit(3);
-	taken_twice = agent_is_late = false;
-	if (op == TAKEN_OVER || op == TAKEN_TWICE || op == CLOSE_TAKEN || op == BOOK)
+	taken_twice = taken_in_write = agent_is_late = false;
+	if (op == TAKEN_OVER || op == TAKEN_TWICE || op == CLOSE_TAKEN || op == BOOK ||
+		op == SWAP_TAKEN)
 		take_over();
 	if (torn || op == RECOVER || op == ATTEND) {
 		safety_leave(agent);
@@ -275,6 +280,13 @@ static int operate(enum operation op, struct safety_error *error)
 		return safety_apply(agent, &rq, &id, error);
 	case KEEP:
 		return safety_keep(agent, 3, "better", error);
+	case SWAP:
+		return safety_swap(agent, 3, false, error) | safety_swap(agent, 3, true, error);
+	case SWAP_CROSSED:
+		taken_in_write = true;
+		/* fall through */
+	case SWAP_TAKEN:
+		return safety_swap(agent, 3, false, error);
 	case ROLLBACK:
 		return safety_rollback(agent, 3, "a test ends", "worse", error);
 	case BREACH:

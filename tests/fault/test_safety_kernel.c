@@ -406,6 +406,45 @@ static void a_keeper_that_watched_and_is_dead(void **state)
 	keeper_end(&link, true);
 }
 
+/* Now the one scheduler, now the other: what was set by hand under the old one comes back with it each time. */
+static void a_scheduler_is_swapped(void **state)
+{
+	struct safety_error error = { "" };
+	uint64_t id;
+
+	(void)state;
+	open_with_queue("[none] mq-deadline\n", "64\n");
+	assert_int_equal(
+		change_one(agent, "a", CHANGE_AUTO, SCHEDULER, "mq-deadline", &id, &error), 0);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(safety_swap(agent, id, false, &error), 0);
+		check_queue("none", "64");
+		assert_int_equal(safety_swap(agent, id, true, &error), 0);
+		check_queue("mq-deadline", "256");
+	}
+	file_put(f.root, NR_REQUESTS_FILE, "99\n");
+	assert_int_equal(safety_swap(agent, id, false, &error), -EBUSY);
+	check_queue("mq-deadline", "99");
+	safety_close(agent, SAFETY_STOP);
+}
+
+/* The kernel takes the old value and does nothing: neither swapped nor undone, and both are said. */
+static void a_swap_that_does_nothing(void **state)
+{
+	struct safety_error error = { "" };
+
+	(void)state;
+	open_and_change();
+	swallow = true;
+	assert_int_equal(safety_swap(agent, 3, false, &error), -EIO);
+	assert_non_null(strstr(error.text, "change 3 of tuner is not undone"));
+	swallow = false;
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "010"));
+	assert_int_equal(safety_rollback(agent, 3, "x", NULL, &error), 0);
+	assert_true(file_is(f.root, SWAPPINESS_FILE, "060"));
+	safety_close(agent, SAFETY_STOP);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -430,6 +469,8 @@ int main(void)
 		T(a_disk_that_turns_read_only),
 		T(a_disk_that_does_not_sync),
 		T(a_scheduler_takes_its_requests_along),
+		T(a_scheduler_is_swapped),
+		T(a_swap_that_does_nothing),
 		T(a_queue_that_cannot_be_set_back),
 		T(half_a_change_of_a_scheduler),
 		T(a_pair_that_was_nothing),

@@ -138,7 +138,21 @@ static void a_journal_that_goes_ends_it(void **state)
 	assert_int_not_equal(safety_swap(s, id, false, &error), 0);
 	assert_true(stand("060", "128"));
 	assert_int_not_equal(safety_swap(s, id, true, &error), 0);
+	assert_int_not_equal(safety_swap(s, 4711, true, &error), 0);
 	assert_true(stand("060", "128"));
+}
+
+/* Nothing was in force of either: going back writes the one that was changed. */
+static void a_pair_that_was_nothing(void **state)
+{
+	(void)state;
+	file_put(f.root, DIRTY_RATIO_FILE, "0\n");
+	assert_int_equal(
+		change_one(s, "tuner", CHANGE_AUTO, DIRTY_BYTES, "1048576", &id, &error), 0);
+	assert_int_equal(safety_swap(s, id, false, &error), 0);
+	assert_true(file_is(f.root, DIRTY_BYTES_FILE, "0"));
+	assert_int_equal(safety_swap(s, id, true, &error), 0);
+	assert_true(file_is(f.root, DIRTY_BYTES_FILE, "1048576"));
 }
 
 static void one_that_sets_another_anew(void **state)
@@ -196,6 +210,12 @@ static void one_lies_on_a_kept_one(void **state)
 	assert_int_equal(safety_rollback(s, upper, "x", NULL, &error), 0);
 	assert_true(file_is(f.root, SWAPPINESS_FILE, "040"));
 	assert_int_equal(change_one(s, "tuner", CHANGE_AUTO, SWAPPINESS, "030", &upper, &error), 0);
+	/* nor on what the operator kept */
+	assert_int_equal(
+		change_one(s, "operator", CHANGE_AUTO, READ_AHEAD, "256", &lower, &error), 0);
+	assert_int_equal(safety_keep(s, lower, "better", &error), 0);
+	assert_int_equal(
+		change_one(s, "tuner", CHANGE_AUTO, READ_AHEAD, "512", &lower, &error), -EBUSY);
 	/* the journal of an agent that died, read by the next one */
 	assert_int_equal(safety_close(s, SAFETY_UPGRADE), 0);
 	f.options.ignore_upgrade = true;
@@ -221,6 +241,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_third_partys_value_stays, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_knob_that_goes_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_journal_that_goes_ends_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_pair_that_was_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_sets_another_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_lies_on_a_kept_one, setup, teardown),
 	};

@@ -79,6 +79,9 @@ static void the_sentence_has_guard_value_and_limit(void **state)
 	assert_int_equal(look(1200), SLO_BROKEN);
 	assert_string_equal(
 		why, "p99 of block_read_latency (vda) is 0.125, and < 0.05 was declared");
+	guard.source.label[0] = '\0';
+	assert_int_equal(look(1200), SLO_BROKEN);
+	assert_string_equal(why, "p99 of block_read_latency is 0.125, and < 0.05 was declared");
 	guard.source =
 		(struct slo_source){ .kind = SLO_PROMETHEUS, .text = "up", .every_ms = 5000 };
 	look(1200);

@@ -121,7 +121,7 @@ for program; do
 	$here/workload.sh "$program" run "$dir/$program" "$each" >/dev/null # warm
 	measure "$program" before || die "$program cannot be measured"
 	timeout 3600 "${ctl[@]}" tune --improve "cmd:$PWD/$here/workload.sh $program run $dir/$program $each" "${words[@]}" --apply auto --trials "$trials" \
-		--pairs "$pairs" --slice "$((each + 3))s" --washout 200ms --seed "$seed" --because "bench-tune" --json >"$out/tune-$program.jsonl" 2>"$dir/tune.err" ||
+		--pairs "$pairs" --every 50ms --slice "$((2 * each + 2))s" --washout 200ms --seed "$seed" --because "bench-tune" --json >"$out/tune-$program.jsonl" 2>"$dir/tune.err" ||
 		{ echo "$program: tune ended with $?: $(tail -n 1 "$dir/tune.err")"; failed=1; }
 	if grep -q '"kind": *"kept"' "$out/tune-$program.jsonl"; then
 		measure "$program" tuned || die "$program cannot be measured"

@@ -100,7 +100,7 @@ build/semantos-agent --quiet --run-dir "$dir/run" --state-dir "$dir/state" --bpf
 agent=$!
 for _ in {1..100}; do [[ ! -S $dir/run/agent.sock ]] || break; sleep 0.1; done
 [[ -S $dir/run/agent.sock ]] || die "the agent does not come up"
-build/semantos-advisor --socket "$dir/run/agent.sock" --kb "$dir/kb" >"$dir/advisor.out" 2>"$dir/advisor.err" &
+build/semantos-advisor --socket "$dir/run/agent.sock" --kb "$dir/kb" --user root >"$dir/advisor.out" 2>"$dir/advisor.err" &
 advisor=$!
 
 echo "machine: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) CPUs, Linux $(uname -r), disk $disk, load $(cut -d' ' -f1 /proc/loadavg), $(git describe --always --dirty 2>/dev/null)"
@@ -121,7 +121,7 @@ for program; do
 	$here/workload.sh "$program" run "$dir/$program" "$each" >/dev/null # warm
 	measure "$program" before || die "$program cannot be measured"
 	timeout 3600 "${ctl[@]}" tune --improve "cmd:$PWD/$here/workload.sh $program run $dir/$program $each" "${words[@]}" --apply auto --trials "$trials" \
-		--pairs "$pairs" --every 50ms --slice "$((2 * each + 2))s" --washout 200ms --seed "$seed" --because "bench-tune" --json >"$out/tune-$program.jsonl" 2>"$dir/tune.err" ||
+		--pairs "$pairs" --every 100ms --slice "$((2 * each + 2))s" --washout 200ms --seed "$seed" --because "bench-tune" --json >"$out/tune-$program.jsonl" 2>"$dir/tune.err" ||
 		{ echo "$program: tune ended with $?: $(tail -n 1 "$dir/tune.err")"; failed=1; }
 	if grep -q '"kind": *"kept"' "$out/tune-$program.jsonl"; then
 		measure "$program" tuned || die "$program cannot be measured"
@@ -135,7 +135,8 @@ for program; do
 	rm -rf "${dir:?}/$program"
 	program=
 done
-kill $advisor && wait $advisor
+kill "$advisor" 2>/dev/null || die "the advisor had ended"
+wait "$advisor"
 advisor=
 kill $agent && wait $agent
 agent=

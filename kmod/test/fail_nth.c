@@ -7,7 +7,7 @@
 #include <linux/module.h>
 
 static atomic_t left, live;
-static bool hit;
+static bool hit, open;
 
 /* Does this allocation fail? Any context. */
 bool semantos_fail_now(void)
@@ -24,6 +24,20 @@ void semantos_fail_live(int change)
 	atomic_add(change, &live);
 }
 EXPORT_SYMBOL_GPL(semantos_fail_live);
+
+/* Whether /dev/semantos is there. */
+void semantos_fail_open(bool now)
+{
+	WRITE_ONCE(open, now);
+}
+
+bool semantos_fail_register(void)
+{
+	bool fails = semantos_fail_now();
+
+	WARN(fails && READ_ONCE(open), "registering fails, and /dev/semantos is there already");
+	return fails;
+}
 
 static int nth_set(const char *text, const struct kernel_param *param)
 {

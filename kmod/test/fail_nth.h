@@ -6,7 +6,9 @@
  * SEMANTOS_FAIL_NTH=y) has this header put before every source. What allocates gets a wrapper of its name; what frees
  * as well, so that what is still there can be counted. Headers that allocate inline come first, so they are left alone.
  * In /sys/module/semantos/parameters: write fail_nth N (the Nth allocation from now on fails, 0 = none; also at load),
- * read fail_hit (has it?) and fail_live (what was allocated and not freed). Must never be part of what is installed.
+ * read fail_hit (has it?) and fail_live (what was allocated and not freed). Registering with BPF allocates there, and is
+ * counted as one allocation. It may not fail while /dev/semantos is there: who has that open would be in code that goes; a
+ * warning in the kernel's log says that it did. Must never be part of what is installed.
  */
 #ifndef SEMANTOS_FAIL_NTH_H
 #define SEMANTOS_FAIL_NTH_H
@@ -34,6 +36,8 @@
 
 bool semantos_fail_now(void);
 void semantos_fail_live(int change);
+void semantos_fail_open(bool open);
+bool semantos_fail_register(void);
 
 /* A pointer that an allocation gave, counted. */
 #define fail_got(pointer)                            \
@@ -100,6 +104,36 @@ static inline int fail_bio_init_clone(
 	return semantos_fail_now() ? -ENOMEM : bio_init_clone(bdev, bio, from, gfp);
 }
 
+static inline int fail_misc_register(struct miscdevice *misc)
+{
+	int err = semantos_fail_now() ? -ENOMEM : misc_register(misc);
+
+	if (!err)
+		semantos_fail_open(true);
+	return err;
+}
+
+static inline void fail_misc_deregister(struct miscdevice *misc)
+{
+	misc_deregister(misc);
+	semantos_fail_open(false);
+}
+
+static inline int fail___register_bpf_struct_ops(struct bpf_struct_ops *ops)
+{
+	return semantos_fail_register() ? -ENOMEM : __register_bpf_struct_ops(ops);
+}
+
+static inline int fail_register_btf_kfunc_id_set(
+	enum bpf_prog_type type, const struct btf_kfunc_id_set *set)
+{
+	return semantos_fail_register() ? -ENOMEM : register_btf_kfunc_id_set(type, set);
+}
+
+#define misc_register fail_misc_register
+#define misc_deregister fail_misc_deregister
+#define __register_bpf_struct_ops fail___register_bpf_struct_ops
+#define register_btf_kfunc_id_set fail_register_btf_kfunc_id_set
 #undef kzalloc
 #undef kcalloc
 #undef kvzalloc

@@ -22,7 +22,7 @@ $(B)/tests/vm/knobwrite: LIBS := -lz
 VMTEST := 70-kmod 71-kmod-policy 75-replica 76-replica-nowait 77-replica-crash 78-volume 79-replica-chaos 80-replica-hedge \
 	81-replica-discard 82-replica-nomem 83-replica-uring 84-replica-replay 85-replica-policy 88-replica-edges 89-replica-polled 89-replica-stuck
 # And those of linnos deciding, which the debug kernel is too slow for.
-VMTEST_LINNOS := 80-linnos-decides 86-linnos-verdicts 87-model-instructions 87-module-comes-and-goes 87-readme-volume \
+VMTEST_LINNOS := 80-linnos-decides 85-agent-killed 86-linnos-verdicts 87-model-instructions 87-module-comes-and-goes 87-readme-volume \
 	88-linnos-replaced 99-signature
 
 .PHONY: vm vmtest vmtest-debug

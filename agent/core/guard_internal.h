@@ -17,6 +17,8 @@ struct job {
 	void (*run)(struct guard *guard, struct job *job);
 	enum job_state state;
 	bool owned; /* somebody waits and frees it; else the thread does */
+	/* Whoever waited gave up while it ran: before it is freed. NULL = nothing is to be done. */
+	void (*orphaned)(struct guard *guard, struct job *job);
 	struct job *next;
 
 	char name[RECORD_OWNER_MAX]; /* policy, or owner of the change */
@@ -69,6 +71,7 @@ void guard_on_beat(void *guard); /* the loop's timer */
 
 void guard_run_admit(struct guard *guard, struct job *job);
 void guard_run_apply(struct guard *guard, struct job *job);
+void guard_undo_orphan(struct guard *guard, struct job *job);
 void guard_run_rollback(struct guard *guard, struct job *job);
 void guard_run_keep(struct guard *guard, struct job *job);
 void guard_run_swap(struct guard *guard, struct job *job);

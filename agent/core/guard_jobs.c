@@ -250,6 +250,20 @@ void guard_run_apply(struct guard *g, struct job *job)
 	pthread_mutex_unlock(&g->lock);
 }
 
+/* A change that was made after nobody waited for it any more. */
+void guard_undo_orphan(struct guard *g, struct job *job)
+{
+	struct safety_error error = { "" };
+
+	if (job->reply.error || !job->id)
+		return;
+	safety_rollback(g->safety, job->id, "it was made too late: nobody waits for it any more",
+		NULL, &error);
+	guard_snapshot(g);
+	if (!atomic_load(&g->auto_open))
+		set_beat(g, false);
+}
+
 void guard_run_rollback(struct guard *g, struct job *job)
 {
 	struct safety_error error = { "" };

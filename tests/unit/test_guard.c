@@ -24,6 +24,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include "agent/core/guard.h"
+#include "agent/core/guard_internal.h"
 #include "agent/safety/keeper.h"
 #include "tests/fault/spread.h"
 #include "tests/unit/guard_agent.h"
@@ -442,6 +443,54 @@ static void what_cannot_be_recorded_is_taken_back(void **state)
 	assert_int_equal(taken_back, 1);
 }
 
+static void *run_loop(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+/* The journal's disk is so slow that the tuner gives up: what is made all the same is undone, as it would never know. */
+static void a_change_nobody_waits_for_is_undone(void **state)
+{
+	const struct safety_knob knob = { SWAPPINESS, "010" };
+	struct safety_request rq = { .owner = SAFETY_TUNER,
+		.mode = CHANGE_AUTO,
+		.knob = &knob,
+		.n_knobs = 1,
+		.because = "a test asks for it" };
+	struct loop *loop = loop_new();
+	const struct guard_options options = {
+		.dir = f.dir, .root = f.root, .keeper = "/proc/self/exe", .loop = loop
+	};
+	struct guard *guard = guard_new(&options);
+	uint64_t since;
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, run_loop, loop), 0);
+	for (int i = 0; i < 2; i++) {
+		struct control_reply reply = { 0 };
+
+		/* the thread is held up where it starts the keeper */
+		pthread_mutex_lock(&guard->link);
+		guard_apply(guard, &rq, &reply);
+		pthread_mutex_unlock(&guard->link);
+		assert_int_equal(reply.error, -ETIMEDOUT);
+		since = now_ms();
+		while (now_ms() - since < 1000 && reads(SWAPPINESS_FILE, "060"))
+			nap(1);
+		nap(300);
+		/* an operator's is left to whoever looks at the history */
+		assert_true(reads(SWAPPINESS_FILE, i ? "010" : "060"));
+		rq.owner = "operator";
+	}
+	loop_stop(loop);
+	pthread_join(thread, NULL);
+	guard_free(guard);
+	loop_free(loop);
+	assert_true(reads(SWAPPINESS_FILE, "060"));
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +506,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup(three_ejections_quarantine_across_restarts, fresh),
 		cmocka_unit_test_setup(without_a_journal_only_shadow, fresh),
 		cmocka_unit_test(what_cannot_be_recorded_is_taken_back),
+		cmocka_unit_test_setup(a_change_nobody_waits_for_is_undone, fresh),
 	};
 	const struct sched_param first = { .sched_priority = 1 };
 	int failed;

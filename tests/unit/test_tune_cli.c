@@ -359,23 +359,26 @@ static bool alive(const char *path)
 
 static void nothing_outlives_a_caller_that_is_killed(void **state)
 {
-	char command[300], path[128];
+	char command[400], path[128], parent[128];
 	pid_t pid;
 
 	(void)state;
 	snprintf(path, sizeof(path), "%s/long", folder);
+	snprintf(parent, sizeof(parent), "%s/parent", folder);
 	snprintf(command, sizeof(command),
-		"if [ -e %s/first ]; then echo $$ >%s; sleep 100; else touch %s/first; fi", folder,
-		path, folder);
+		"cd %s; if [ -e first ]; then echo $PPID >parent; echo $$ >long; sleep 100; else "
+		"touch first; fi",
+		folder);
 	pid = BEGIN(cmd_tune, "--workload", command, "--timeout", "60", "--because", "hang");
 	for (int i = 0; i < 1000 && !alive(path); i++)
 		usleep(10000);
-	assert_true(alive(path));
+	assert_true(alive(path) && alive(parent));
 	kill(pid, SIGKILL);
 	assert_int_equal(end(pid), 128 + SIGKILL);
-	for (int i = 0; i < 300 && alive(path); i++)
+	for (int i = 0; i < 300 && (alive(path) || alive(parent)); i++)
 		usleep(10000);
 	assert_false(alive(path));
+	assert_false(alive(parent));
 }
 
 /* ---- the other words ---- */

@@ -401,6 +401,17 @@ int goal_better(const struct goal_source *source)
 	return 0;
 }
 
+bool goal_of_one_interval(const struct goal_source *source)
+{
+	const struct metric_def *def;
+
+	if (source->kind != GOAL_TELEMETRY || strcmp(source->figure, "value") == 0 ||
+		strcmp(source->figure, "per_s") == 0)
+		return true;
+	def = find_metric(source->metric);
+	return def && def->kind == METRIC_TIMES && strcmp(source->figure, "anomalies") != 0;
+}
+
 bool goal_same(const struct goal_source *a, const struct goal_source *b)
 {
 	return a->kind == b->kind && strcmp(a->metric, b->metric) == 0 &&

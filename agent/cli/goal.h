@@ -46,6 +46,9 @@ int goal_parse_guard(const char *text, struct goal_guard *guard, char *why, size
  */
 int goal_better(const struct goal_source *source);
 
+/* Is it of one interval alone? Others are taken over minutes, so that slices of time cannot be compared by them. */
+bool goal_of_one_interval(const struct goal_source *source);
+
 bool goal_same(const struct goal_source *a, const struct goal_source *b);
 
 /* As it could be typed, e.g. "block_read_latency[vda].p99", into out. */

@@ -268,6 +268,15 @@ int tune_wish_settle(struct tune_wish *wish, char *why, size_t why_len)
 			"--improve");
 		return -EINVAL;
 	}
+	if (!goal_of_one_interval(&wish->objective)) {
+		goal_source_text(&wish->objective, text, sizeof(text));
+		snprintf(why, why_len,
+			"%.80s is taken over the last minutes, so slices of time cannot be "
+			"compared by "
+			"it: improve its value, and hold this",
+			text);
+		return -EINVAL;
+	}
 	wish->direction = wish->said != TUNE_UNSAID ? wish->said : of_guards(wish);
 	if (wish->direction == TUNE_UNSAID && goal_better(&wish->objective) < 0)
 		wish->direction = TUNE_LOWER;

@@ -164,6 +164,13 @@ static void sources_alone(void **state)
 		goal_parse_source("block_read_latency[vda].per_s", &b, why, sizeof(why)), 0);
 	assert_false(goal_same(&a, &b));
 	assert_int_equal(goal_better(&b), 0);
+	assert_true(goal_of_one_interval(&a) && goal_of_one_interval(&b));
+	assert_int_equal(goal_parse_source("load_1m.p99", &b, why, sizeof(why)), 0);
+	assert_false(goal_of_one_interval(&b));
+	assert_int_equal(goal_parse_source("tcp_rtt.anomalies", &b, why, sizeof(why)), 0);
+	assert_false(goal_of_one_interval(&b));
+	assert_int_equal(goal_parse_source("cmd:p99", &b, why, sizeof(why)), 0);
+	assert_true(goal_of_one_interval(&b));
 	assert_int_equal(goal_parse_source("load_1m.anomalies", &b, why, sizeof(why)), 0);
 	assert_int_equal(goal_better(&b), -1);
 	assert_int_equal(goal_parse_source("cmd: ./bench.sh", &b, why, sizeof(why)), 0);

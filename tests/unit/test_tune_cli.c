@@ -128,6 +128,8 @@ static void contradictions_are_told(void **state)
 	assert_int_equal(
 		RUN(cmd_tune, "--improve", "load_1m", "--improve", "load_5m"), EXIT_CODE_USAGE);
 	usage("--improve may be given once");
+	assert_int_equal(RUN(cmd_tune, "--slo", "load_1m.p95 < 3"), EXIT_CODE_USAGE);
+	usage("load_1m.p95 is taken over the last minutes");
 	assert_int_equal(RUN(cmd_tune, "--workload", "a", "--workload", "b"), EXIT_CODE_USAGE);
 	usage("--workload may be given once");
 	assert_int_equal(RUN(cmd_tune, "--slo", "load_1m < 3", "--apply", "now"), EXIT_CODE_USAGE);

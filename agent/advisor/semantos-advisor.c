@@ -47,7 +47,10 @@ static enum exit_code become(const char *name, const char *kb)
 
 	if (geteuid() != 0)
 		return EXIT_CODE_OK;
-	errno = 0;
+	if (strcmp(name, "root") == 0) { /* asked for; its capabilities go all the same */
+		mkdir(kb, 0700);
+		return EXIT_CODE_OK;
+	}
 	user = getpwnam(name);
 	if (!user) {
 		log_error("There is no user %s: make it with systemd-sysusers, or name another "
@@ -57,8 +60,6 @@ static enum exit_code become(const char *name, const char *kb)
 	}
 	if (mkdir(kb, 0700) == 0 && chown(kb, user->pw_uid, user->pw_gid) < 0)
 		log_warn("%s cannot be given to %s: %s.", kb, name, strerror(errno));
-	if (user->pw_uid == 0)
-		return EXIT_CODE_OK; /* asked for; its capabilities go all the same */
 	if (setgroups(0, NULL) < 0 || setresgid(user->pw_gid, user->pw_gid, user->pw_gid) < 0 ||
 		setresuid(user->pw_uid, user->pw_uid, user->pw_uid) < 0) {
 		log_error("The user %s cannot be become: %s.", name, strerror(errno));

@@ -27,6 +27,7 @@ struct choice {
 	uint32_t *first, *next; /* facts by the lowest knob they moved: index + 1; by fact */
 	const struct fact **unsafe;
 	double *unsafe_like; /* how like the load was */
+	bool *unsafe_knob; /* by knob: one of them moved it */
 	size_t n_unsafe;
 };
 

@@ -37,6 +37,7 @@ struct response {
 	double *prior; /* [n_unknowns] variance */
 	int32_t *block_of, *place_in; /* [n_unknowns]; -1: no trial told of it */
 	struct block *block;
+	double *like; /* [facts] how like the load was */
 	double *dense; /* [RESPONSE_BLOCK_MAX] */
 	struct response_account account;
 };

@@ -29,7 +29,9 @@ int never_init(struct choice *choice)
 	choice->next = calloc(memory->n_facts + 1, sizeof(*choice->next));
 	choice->unsafe = calloc(memory->n_facts + 1, sizeof(const struct fact *));
 	choice->unsafe_like = calloc(memory->n_facts + 1, sizeof(*choice->unsafe_like));
-	if (!choice->first || !choice->next || !choice->unsafe || !choice->unsafe_like)
+	choice->unsafe_knob = calloc(choice->lexicon->n_knobs + 1, sizeof(*choice->unsafe_knob));
+	if (!choice->first || !choice->next || !choice->unsafe || !choice->unsafe_like ||
+		!choice->unsafe_knob)
 		return -ENOMEM;
 	for (size_t f = 0; f < memory->n_facts; f++) {
 		const struct fact *fact = &memory->fact[f];
@@ -44,6 +46,8 @@ int never_init(struct choice *choice)
 			continue;
 		choice->unsafe_like[choice->n_unsafe] = response_likeness(&choice->now, fact);
 		choice->unsafe[choice->n_unsafe++] = fact;
+		for (size_t m = 0; m < fact->n_moves; m++)
+			choice->unsafe_knob[fact->move[m].knob] = true;
 	}
 	return 0;
 }
@@ -54,6 +58,7 @@ void never_free(struct choice *choice)
 	free(choice->next);
 	free(choice->unsafe);
 	free(choice->unsafe_like);
+	free(choice->unsafe_knob);
 }
 
 static const struct fact_move *move_of(const struct fact_move *move, size_t n, uint32_t knob)
@@ -155,7 +160,12 @@ static bool follows(
 double never_hazard(const struct choice *choice, const struct candidate *candidate)
 {
 	double hazard = 0;
+	bool any = false;
 
+	for (size_t m = 0; m < candidate->n_moves; m++)
+		any |= choice->unsafe_knob[candidate->move[m].knob];
+	if (!any)
+		return 0;
 	for (size_t i = 0; i < choice->n_unsafe; i++) {
 		const struct fact *fact = choice->unsafe[i];
 		size_t shared = 0;

@@ -119,7 +119,7 @@ int prior_scales(struct response *r, const struct fact *fact, size_t n_facts)
 	int ret = clear && near && tried ? 0 : -ENOMEM;
 
 	for (size_t f = 0; !ret && !r->without.traces && f < n_facts; f++) {
-		double like = fact_tried(&fact[f]) ? response_likeness(r->now, &fact[f]) : 0;
+		double like = fact_tried(&fact[f]) ? r->like[f] : 0;
 
 		for (size_t m = 0; like > 0 && m < fact[f].n_moves; m++) {
 			uint32_t knob = fact[f].move[m].knob;

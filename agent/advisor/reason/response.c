@@ -59,6 +59,7 @@ void response_free(struct response *r)
 	free(r->block_of);
 	free(r->place_in);
 	free(r->block);
+	free(r->like);
 	free(r->dense);
 	free(r);
 }
@@ -173,10 +174,10 @@ static bool join(struct response *r, const struct row *row)
 	return true;
 }
 
-static bool trial_of(
-	struct response *r, const struct fact *fact, struct situation *then, struct trial *trial)
+static bool trial_of(struct response *r, const struct fact *fact, double like,
+	struct situation *then, struct trial *trial)
 {
-	double like, error, gain, lean;
+	double error, gain, lean;
 
 	if (!fact_tried(fact) || (!fact->measured && fact->verdict != FACT_BREACH) ||
 		!fact->n_moves)
@@ -193,7 +194,6 @@ static bool trial_of(
 		then->value[fact->beside[i].knob] = NULL;
 		then->place[fact->beside[i].knob] = NAN;
 	}
-	like = response_likeness(r->now, fact);
 	gain = fact->measured ? fact->gain : BREACH_GAIN;
 	error = fact->measured ? fmax(FACT_ERROR_MIN, fact->error) : BREACH_ERROR;
 	trial->rest = gain - lean;
@@ -316,7 +316,7 @@ static int fit(struct response *r, const struct fact *fact, size_t n_facts)
 	for (size_t id = 0; id < r->n_unknowns; id++)
 		r->block_of[id] = -1;
 	for (size_t f = 0; !r->without.traces && f < n_facts; f++) {
-		if (!trial_of(r, &fact[f], &then, &trial[n]))
+		if (!trial_of(r, &fact[f], r->like[f], &then, &trial[n]))
 			continue;
 		if (join(r, &trial[n].row))
 			n++;
@@ -355,9 +355,12 @@ struct response *response_fit(const struct lexicon *lexicon, const struct fact *
 	r->scale = calloc(r->n_knobs + 1, sizeof(*r->scale));
 	r->base = calloc(r->n_knobs + 1, sizeof(*r->base));
 	r->pair = calloc(lexicon->n_couplings + 1, sizeof(*r->pair));
+	r->like = malloc((n_facts + 1) * sizeof(*r->like));
 	r->dense = malloc(RESPONSE_BLOCK_MAX * sizeof(*r->dense));
-	if (r->scale && r->base && r->pair && r->dense && !prior_scales(r, fact, n_facts) &&
-		!number_unknowns(r) && !fit(r, fact, n_facts))
+	for (size_t f = 0; r->like && f < n_facts; f++)
+		r->like[f] = without && without->traces ? 1 : response_likeness(now, &fact[f]);
+	if (r->scale && r->base && r->pair && r->like && r->dense &&
+		!prior_scales(r, fact, n_facts) && !number_unknowns(r) && !fit(r, fact, n_facts))
 		return r;
 	response_free(r);
 	return NULL;

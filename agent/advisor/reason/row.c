@@ -67,6 +67,7 @@ static void add_curve(
 	const struct response *r, uint32_t knob, double place, double by, struct row *row)
 {
 	uint32_t base = r->base[knob], n = r->base[knob + 1] - base;
+	double last, now, step;
 
 	if (!n || isnan(place))
 		return;
@@ -75,8 +76,17 @@ static void add_curve(
 			add(row, base + (uint32_t)place, by);
 		return;
 	}
-	for (uint32_t wave = 0; wave < n; wave++)
-		add(row, base + wave, by * M_SQRT2 * cos((wave + 1) * M_PI * place));
+	/* cos((k + 1) x) = 2 cos(x) cos(k x) - cos((k - 1) x) */
+	last = 1;
+	now = cos(M_PI * place);
+	step = 2 * now;
+	for (uint32_t wave = 0; wave < n; wave++) {
+		double next = step * now - last;
+
+		add(row, base + wave, by * M_SQRT2 * now);
+		last = now;
+		now = next;
+	}
 }
 
 static double place_after(const struct situation *from, uint32_t knob, const struct fact_move *move,

@@ -75,6 +75,7 @@ int hear_question(struct advisor *advisor, const Semantos__V1__Question *questio
 	char name[LEXICON_NAME_MAX];
 
 	memset(q, 0, sizeof(*q));
+	q->goal = question->goal;
 	q->lower_is_better = question->lower_is_better;
 	q->trials_left = question->trials_left;
 	for (size_t i = 0; i < question->n_knobs; i++) {

@@ -97,6 +97,10 @@ static void consider(struct choice *choice, struct candidate *candidate)
 	candidate->score = factor * candidate->improvement * (1 - candidate->u) *
 			   (1 - candidate->u) / pow(candidate->n_moves, MANY);
 	choice->considered++;
+	if (candidate->u >= choice->ceiling) {
+		choice->too_uncertain++;
+		return;
+	}
 	if (candidate->score <= choice->best.score)
 		return;
 	if (never_again(choice, candidate))

@@ -22,6 +22,8 @@ struct choice {
 	struct situation now;
 	struct response *response;
 	struct candidate best;
+	double ceiling; /* of u: so uncertain ones were just vetoed; above 1 = none was */
+	size_t too_uncertain;
 	size_t offered, usable, considered,
 		barred; /* knobs, knobs, candidates, candidates never to be tried again */
 	uint32_t *first, *next; /* facts by the lowest knob they moved: index + 1; by fact */

@@ -21,10 +21,27 @@ static uint32_t lowest(const struct fact_move *move, size_t n)
 	return knob;
 }
 
+/* The limit moves with what comes of trials: only vetoes since the last of them tell where it is. */
+static double ceiling_of(const struct choice *choice)
+{
+	const struct reason_memory *memory = choice->memory;
+	double ceiling = 2;
+
+	for (size_t f = 0; f < memory->n_facts && !fact_tried(&memory->fact[f]); f++) {
+		const struct fact *fact = &memory->fact[f];
+
+		if (fact->verdict == FACT_VETOED && fact->goal == choice->question->goal &&
+			fact->told < ceiling)
+			ceiling = fact->told;
+	}
+	return ceiling;
+}
+
 int never_init(struct choice *choice)
 {
 	const struct reason_memory *memory = choice->memory;
 
+	choice->ceiling = ceiling_of(choice);
 	choice->first = calloc(choice->lexicon->n_knobs + 1, sizeof(*choice->first));
 	choice->next = calloc(memory->n_facts + 1, sizeof(*choice->next));
 	choice->unsafe = calloc(memory->n_facts + 1, sizeof(const struct fact *));

@@ -4,6 +4,7 @@
  *
  * Tried are moves of one knob, with what it depends on, and of two along a synergy; never two in conflict. Each is weighed
  * by its expected improvement (Mockus et al. 1978) under the response model, by how likely it does no harm, and by its risk.
+ * What is as uncertain as what the agent has just vetoed for this goal is left out, as long as nothing was tried since.
  * What was measured without effect, worse or unsafe is not proposed again from the same state; what was unsafe, or rejected
  * by the operator, from no state. Pure: no files, no clock, no random numbers. One thread.
  */
@@ -27,6 +28,7 @@ struct reason_knob {
 };
 
 struct reason_question {
+	uint64_t goal;
 	bool lower_is_better;
 	uint32_t trials_left;
 	size_t n_knobs, n_metrics;

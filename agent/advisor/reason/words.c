@@ -194,6 +194,12 @@ void words_of_nothing(const struct choice *choice, struct reason_answer *answer)
 			choice->offered);
 	else if (choice->question->trials_left == 0)
 		say(answer->rationale, "No trial is left.");
+	else if (!best->n_moves && choice->too_uncertain)
+		say(answer->rationale,
+			"Of %zu moves %zu are as uncertain as what was vetoed (%.2f) or more, and "
+			"the "
+			"others are barred by what came of them.",
+			choice->considered, choice->too_uncertain, choice->ceiling);
 	else if (!best->n_moves)
 		say(answer->rationale,
 			"Every move of the %zu knobs that can be moved was tried, or is barred by "

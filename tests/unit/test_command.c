@@ -180,7 +180,8 @@ static void signals_and_descriptors_are_its_own(void **state)
 	signal(SIGINT, SIG_IGN);
 	assert_int_equal(run("awk '/SigIgn/ { print $2 }' /proc/self/status"), 0);
 	signal(SIGINT, SIG_DFL);
-	assert_string_equal(result.line, "0000000000000000");
+	/* 32 and 33 are the C library's own, which nobody can set: they are as whoever started this left them */
+	assert_int_equal(strtoull(result.line, NULL, 16) & ~(3ULL << 31), 0);
 }
 
 static void numbers_in_lines(void **state)

@@ -58,9 +58,13 @@ $(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_C)
 .PHONY: tests check test soak fuzz lint tidy format budgets coverage coverage-lines
 tests: all $(TEST_PROGS) $(TEST_BPF_OBJ) $(if $(HAVE_FUZZER),$(FUZZ) $(TEST_SAN)) ## build the tests, run none
 
+# Whole tuning loops in real time, a quarter of a minute each or more, are left to `make test`.
+TEST_LOOPS := $(call prog,tests/unit/test_tune_*.c tests/unit/test_advisor_*.c)
+CHECKED := $(filter-out $(TEST_LOOPS),$(TEST_UNIT))
+
 check: ## unit tests, BPF tests and lint, in under a minute
-	@$(submake) all $(TEST_UNIT) $(TEST_BPF) $(TEST_BPF_OBJ)
-	@tests/run.sh tests/lint.sh tests/tidy.sh $(TEST_UNIT:%=+%) $(TEST_BPF)
+	@$(submake) all $(CHECKED) $(TEST_BPF) $(TEST_BPF_OBJ)
+	@tests/run.sh tests/lint.sh tests/tidy.sh $(CHECKED:%=+%) $(TEST_BPF)
 
 # The machines of the lab need a CPU, the host's tests mostly wait: beside each other they take two thirds of the time.
 test: ## with sudo: install what tests lack, build, run everything (about three quarters of an hour on two cores)

@@ -10,7 +10,8 @@
 # elsewhere: soak
 # timeout: 300
 
-queue=/sys/block/nullb0/queue knob=sysfs:block/nullb0/queue trials=8
+queue=/sys/block/nullb0/queue knob=sysfs:block/nullb0/queue trials=${SEMANTOS_SOAK:+8}
+trials=${trials:-4}
 fail() { tail -n 5 /tmp/agent.err; tail -n 20 /tmp/tune /tmp/advisor; echo "$*"; exit 1; }
 until_shows() { # file, words
 	n=0
@@ -27,7 +28,7 @@ advise() {
 }
 tune() {
 	build/semantosctl tune --workload /tmp/load.sh --knob "$knob/*" --slice 400ms --washout 100ms --pairs 8 --apply auto \
-		--trials $trials --because "the lab asks" >/tmp/tune 2>&1 || fail "tune ended with $?"
+		--trials "$trials" --because "the lab asks" >/tmp/tune 2>&1 || fail "tune ended with $?"
 }
 # What was tried and undone by its measurement: the move of a question, and what came of it.
 failed() {
@@ -61,7 +62,8 @@ kill -TERM $advisor
 wait $advisor || fail "the advisor ended with $?"
 
 advise
-trials=3
+trials=${SEMANTOS_SOAK:+3}
+trials=${trials:-2}
 tune
 again=$(proposed)
 echo "$again" | while read -r move; do

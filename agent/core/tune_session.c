@@ -361,7 +361,7 @@ uint64_t tune_session_step(struct tuner *t, uint64_t now)
 		break;
 	case TUNE_ASK:
 		if (!t->watch)
-			say_idle(t, "no advisor is connected");
+			say_idle(t, "no advisor is connected; start semantos-advisor");
 		if (s->inbox.full)
 			take_answer(t, now);
 		break;

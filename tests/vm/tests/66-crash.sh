@@ -7,7 +7,7 @@
 # that are swapped for a trial and changes on a kept one (a fake root is swept there, and these with full counts); on the
 # others apply and recovery.
 # needs: program:build/tests/fault/test_safety_crash program:build/tests/fault/test_safety_coupled
-# timeout: 240
+# timeout: 300
 
 fail() { grep -v '^\[ *\(RUN\|OK\)' /tmp/log | tail -n 12; echo "$*"; exit 1; }
 # On one CPU: between emulated ones each stop of the traced child costs twice as much.

@@ -9,51 +9,24 @@
 #include "tests/unit/api_harness.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include "agent/advisor/advisor.h"
 #include "agent/advisor/kb/kb.h"
-#include "agent/core/guard.h"
-#include "agent/core/tune.h"
 #include "agent/safety/keeper.h"
-#include "tests/unit/safety_root.h"
 
 #define ADVISOR_UID 64003
+#include "tests/unit/tune_harness.h"
 #define TRIALS 10
 #define GOAL_MS 60000
 
-static struct fake f;
-static char tuner_file[100], kb_dir[100];
+static char kb_dir[100];
 
 static struct shared {
 	volatile double latency; /* of the machine as it is set */
 	volatile int kept, undone, ended, proposed;
 	char last[600];
 } *shared;
-
-static void *run_loop(void *arg)
-{
-	loop_run(arg);
-	return NULL;
-}
-
-/* In the server's process. */
-static struct telemetry *make_tuner(void)
-{
-	static struct guard_options options;
-	struct tuner_options tuner = { .root = f.root, .file = tuner_file };
-	pthread_t thread;
-
-	options = (struct guard_options){
-		.dir = f.dir, .root = f.root, .keeper = "/proc/self/exe", .loop = loop_new()
-	};
-	tuner.ops = tune_ops(guard_new(&options));
-	fake_tuner = tuner_new(&tuner);
-	if (!tuner.ops.ctx || !fake_tuner || pthread_create(&thread, NULL, run_loop, options.loop))
-		_exit(7);
-	return NULL;
-}
 
 static pid_t child(uid_t uid, gid_t group)
 {
@@ -299,28 +272,6 @@ static void the_wrong_setting_is_found_and_failures_stay_failures(void **state)
 	assert_int_equal(as(ADVISOR_UID, ADVISOR_UID, do_reset, NULL).code, EXIT_CODE_PERMISSION);
 	assert_int_equal(as(0, 0, do_reset, NULL).code, 0);
 	assert_true(knob_now(READ_AHEAD_FILE) == 0);
-}
-
-/* The advisor's user, in a copy of /etc/passwd that only this process and its children see. */
-static bool private_user(void)
-{
-	char path[100], line[512];
-	FILE *from = fopen("/etc/passwd", "r"), *to;
-
-	snprintf(path, sizeof(path), "%s/passwd", folder);
-	to = fopen(path, "w");
-	if (!from || !to)
-		return false;
-	while (fgets(line, sizeof(line), from)) {
-		if (strncmp(line, "semantos-advisor:", 17) != 0)
-			fputs(line, to);
-	}
-	fprintf(to, "semantos-advisor:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", ADVISOR_UID,
-		ADVISOR_UID);
-	fclose(from);
-	fclose(to);
-	chmod(path, 0644);
-	return mount(path, "/etc/passwd", NULL, MS_BIND, NULL) == 0;
 }
 
 int main(int argc, char **argv)

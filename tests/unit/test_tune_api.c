@@ -9,44 +9,13 @@
  */
 #include "tests/unit/api_harness.h"
 
-#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include "agent/core/guard.h"
-#include "agent/core/tune.h"
 #include "agent/safety/keeper.h"
-#include "tests/unit/safety_root.h"
 
 #define ADVISOR_UID 64003
+#include "tests/unit/tune_harness.h"
 #define UNDONE_MS 1000
-
-static struct fake f;
-static char tuner_file[100];
-
-static void *run_loop(void *arg)
-{
-	loop_run(arg);
-	return NULL;
-}
-
-/* In the server's process. It ends without a word: the keeper undoes what is left. */
-static struct telemetry *make_tuner(void)
-{
-	static struct guard_options options;
-	if (getenv("SEMANTOS_TEST_LOG"))
-		log_set_sink(NULL, NULL);
-	struct tuner_options tuner = { .root = f.root, .file = tuner_file };
-	pthread_t thread;
-
-	options = (struct guard_options){
-		.dir = f.dir, .root = f.root, .keeper = "/proc/self/exe", .loop = loop_new()
-	};
-	tuner.ops = tune_ops(guard_new(&options));
-	fake_tuner = tuner_new(&tuner);
-	if (!tuner.ops.ctx || !fake_tuner || pthread_create(&thread, NULL, run_loop, options.loop))
-		_exit(7);
-	return NULL;
-}
 
 /* ---- one call of each kind ---- */
 
@@ -539,28 +508,6 @@ static void an_advisor_that_is_killed_leaves_room_for_the_next(void **state)
 	end(advisor);
 	end(reporter);
 	reset(true);
-}
-
-/* The advisor's user, in a copy of /etc/passwd that only this process and its children see. */
-static bool private_user(void)
-{
-	char path[100], line[512];
-	FILE *from = fopen("/etc/passwd", "r"), *to;
-
-	snprintf(path, sizeof(path), "%s/passwd", folder);
-	to = fopen(path, "w");
-	if (!from || !to)
-		return false;
-	while (fgets(line, sizeof(line), from)) {
-		if (strncmp(line, "semantos-advisor:", 17) != 0)
-			fputs(line, to);
-	}
-	fprintf(to, "semantos-advisor:x:%d:%d::/nonexistent:/usr/sbin/nologin\n", ADVISOR_UID,
-		ADVISOR_UID);
-	fclose(from);
-	fclose(to);
-	chmod(path, 0644);
-	return mount(path, "/etc/passwd", NULL, MS_BIND, NULL) == 0;
 }
 
 int main(int argc, char **argv)

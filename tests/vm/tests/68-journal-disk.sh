@@ -6,6 +6,7 @@
 # two hours back: no change begins that cannot be recorded, what is in force is undone all the same, and recorded later.
 # needs: program:build/semantos-agent program:build/semantosctl program:build/semantos-keeper
 # needs: module:brd module:ext4 module:crc32c_generic? file:build/policies/linnos/* file:build/bpf/*/*.bpf.o
+# elsewhere: soak
 # timeout: 120
 
 knob=/proc/sys/vm/swappiness disk=/mnt/state

@@ -17,7 +17,7 @@
 #   --named: these tests, each of which must have run, and passed, on 6.12. --kernel: this one, laid out as kernels.sh does,
 #   and judged as 6.12. --icount, --plain: only the boots of that clock. --append: more words for the command line.
 # SEMANTOS_SOAK=1 is passed on to the tests, which then take twenty times as long.
-# VM_FACTOR=N gives tests N times their time, VM_MEMORY=MIB the machine its memory: for kernels that are slow and large.
+# VM_FACTOR=N gives tests N times their time (2: what they say holds of a quiet machine), VM_MEMORY=MIB the machine its memory: for kernels that are slow and large.
 # VM_TESTS=DIR takes the tests from another folder. Run from the root of the tree, after make.
 # Output: PASS|FAIL|SKIP SERIES NAME lines, and a last line of totals. Logs: build/vm/SERIES[-icount].{console,report}
 # Exit: 0 all passed; 1 something failed, or 6.12 could not be had; 77 the host lacks QEMU or busybox.
@@ -41,9 +41,10 @@ while [[ ${1-} == --* ]]; do
 done
 series=("${@%.x}")
 [[ $# -gt 0 ]] || series=(6.1 6.12 6.18 7)
-factor=${VM_FACTOR:-1}
+factor=${VM_FACTOR:-2}
+export VM_FACTOR=$factor
 [[ -z ${SEMANTOS_SOAK-} ]] || { factor=$((factor * 20)) append+=" SEMANTOS_SOAK=1"; }
-boot_seconds=$((90 * ${VM_FACTOR:-1})) # until INIT; 5-14 s are usual
+boot_seconds=$((90 * VM_FACTOR)) # until INIT; 5-14 s are usual
 passed=0 failed=0 skipped=0
 
 pass() { passed=$((passed + 1)); echo "PASS $1"; }

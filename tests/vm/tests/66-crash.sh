@@ -7,7 +7,7 @@
 # else on 6.12 what writes a setting, but for values that are swapped for a trial and changes on a kept one, and on the others
 # apply and recovery. A fake root is swept for the rest (tests/fault).
 # needs: program:build/tests/fault/test_safety_crash program:build/tests/fault/test_safety_coupled
-# timeout: 240
+# timeout: 300
 
 fail() { grep -v '^\[ *\(RUN\|OK\)' /tmp/log | tail -n 12; echo "$*"; exit 1; }
 # On one CPU: between emulated ones each stop of the traced child costs twice as much.

@@ -7,7 +7,7 @@
 # all it was sent, whatever waits for the second. Then the same under load.
 # needs: kernel:6.12 module:semantos_testdev module:dm-semantos-replica program:build/tests/vm/loadgen program:dmsetup
 # required: 6.12
-# timeout: 100
+# timeout: 120
 
 fail() { dmesg | tail -n 20; dmsetup status v; cat $param/state; echo "$*"; exit 1; }
 param=/sys/module/semantos_testdev/parameters
@@ -21,12 +21,13 @@ dmsetup create v --table "0 14336 semantos 1 3 /dev/semtest0 0 /dev/semtest1 0 /
 rm -f /dev/mapper/v
 ln -s "/dev/dm-$(dmsetup info -c --noheadings -o minor v)" /dev/mapper/v
 
+answered() { find /tmp/back -type f | wc -l; }
 held() { sed -n "s/^semtest$1 .*held=//p" $param/state; }
 in_state() { # what is expected: held by each leg, reads answered
 	i=0
-	until [ "$(held 0) $(held 1) $(held 2) $(ls /tmp/back | wc -l)" = "$1" ]; do
+	until [ "$(held 0) $(held 1) $(held 2) $(answered)" = "$1" ]; do
 		i=$((i + 1))
-		[ $i -le 100 ] || fail "held by the legs, and reads answered: $(held 0) $(held 1) $(held 2) $(ls /tmp/back | wc -l), not $1"
+		[ $i -le 100 ] || fail "held by the legs, and reads answered: $(held 0) $(held 1) $(held 2) $(answered), not $1"
 		sleep 0.1
 	done
 }
@@ -52,15 +53,15 @@ until [ "$(retried)" = 5 ]; do
 done
 echo 2:hang=0 >$param/change
 i=0
-until [ "$(ls /tmp/back | wc -l)" -ge 7 ]; do
+until [ "$(answered)" -ge 7 ]; do
 	i=$((i + 1))
-	[ $i -le 100 ] || fail "of 5 reads sent again $(($(reads 2) - 5)) went to the leg that is well, $(ls /tmp/back | wc -l) reads are answered"
+	[ $i -le 100 ] || fail "of 5 reads sent again $(($(reads 2) - 5)) went to the leg that is well, $(answered) reads are answered"
 	sleep 0.1
 done
 [ "$(held 1)" = 1 ] || fail "leg 1 is not full any more"
-echo "NOTE of 15 reads $(ls /tmp/back | wc -l) were answered while leg 1 was full; $(($(reads 2) - 5)) of 5 sent again went to leg 2"
+echo "NOTE of 15 reads $(answered) were answered while leg 1 was full; $(($(reads 2) - 5)) of 5 sent again went to leg 2"
 echo 1:hang=0 >$param/change
-for pid in $other $readers; do wait $pid || fail "a read failed"; done
+for pid in $other $readers; do wait "$pid" || fail "a read failed"; done
 
 echo 1:hang=1 >$param/change
 build/tests/vm/loadgen --depth 16 --seconds 20 /dev/mapper/v >/tmp/load &

@@ -2,7 +2,7 @@
 # The lab: stock kernels in QEMU. Programs for the guest are tests/vm/*.c. The loads are static and know nothing of the
 # product, so that they need no library there; the others run parts of the product.
 
-VM_STATIC := $(addprefix $(B)/tests/vm/,loadgen nowaitread replaylog uringread verifyio)
+VM_STATIC := $(addprefix $(B)/tests/vm/,loadgen loopload nowaitread replaylog uringread verifyio)
 VM_PROGS := $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/vm/*.c)))
 VM_BPF_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/vm/*.bpf.c))
 KERNELS ?= 6.1 6.12 6.18 7
@@ -25,7 +25,7 @@ VMTEST := 70-kmod 71-kmod-policy 75-replica 76-replica-nowait 77-replica-crash 7
 VMTEST_LINNOS := 80-linnos-decides 85-agent-killed 86-linnos-verdicts 87-model-instructions 87-module-comes-and-goes 87-readme-volume \
 	88-linnos-replaced 99-signature
 
-.PHONY: vm vmtest vmtest-debug
+.PHONY: vm vmtest vmtest-debug test-loop
 tests: $(VM_PROGS) $(VM_BPF_OBJ)
 vm: all $(VM_PROGS) $(VM_BPF_OBJ) ## run the tests that need a kernel of their own, in QEMU; KERNELS=6.12 picks one
 	@tests/vm/run.sh $(KERNELS)
@@ -36,3 +36,12 @@ vmtest: all $(VM_PROGS) $(VM_BPF_OBJ) ## the tests of the kernel modules on 6.12
 # no5lvl: with five levels of page tables, emulated, it finds false accesses while it boots, and takes longer to.
 vmtest-debug: all $(VM_PROGS) $(VM_BPF_OBJ) ## the same on a 6.12 with KASAN, lockdep and kmemleak, built once (an hour or more)
 	@kernel=$$(tests/vm/debug_kernel.sh) && VM_FACTOR=8 VM_MEMORY=3072 tests/vm/run.sh --plain --append no5lvl --named "$(VMTEST)" --kernel "$$kernel"
+
+# Words for the guest: make test-loop LOOP_SEEDS=3 LOOP_AA=50 LOOP_STAGES=ramp,full LOOP_FAULTS=agent-killed; LOOP='50-*' picks tests.
+LOOP ?= *
+LOOP_WORDS := $(foreach word,LOOP_SEEDS LOOP_AA LOOP_STAGES LOOP_FAULTS,$(if $($(word)),$(word)=$($(word))))
+LOOP_REPORT := $(B)/vm/6.12-icount.report
+
+test-loop: all $(VM_PROGS) $(VM_BPF_OBJ) ## the tuning loop on a kernel's own knobs, in virtual time; build/vm/loop.csv has what came of it
+	@VM_TESTS=tests/vm/loop VM_MEMORY=512 tests/vm/run.sh --icount --append "$(LOOP_WORDS)" --only '$(LOOP)' 6.12; code=$$?; \
+		sed -n 's/^OUT [^ ]*: csv //p' $(LOOP_REPORT) >$(B)/vm/loop.csv; exit $$code

@@ -163,6 +163,16 @@ static const struct tune_knob *offered(const struct tune_session *s, const char 
 	return NULL;
 }
 
+static bool refused(const struct tune_session *s, const struct control_knob *knob)
+{
+	for (uint32_t i = 0; i < s->n_refused && i < TUNE_HELD; i++) {
+		if (strcmp(s->refused[i].name, knob->name) == 0 &&
+			knob_same(s->refused[i].value, knob->value))
+			return true;
+	}
+	return false;
+}
+
 static int check_knob(const struct tune_session *s, const struct control_knob *knob,
 	struct tune_record *record, struct control_reply *reply)
 {
@@ -183,6 +193,9 @@ static int check_knob(const struct tune_session *s, const struct control_knob *k
 		return refuse(reply, err, "It cannot be: %.400s.", error.text);
 	if (knob_same(knob->value, now->value))
 		return refuse(reply, -EINVAL, "%.200s is %.100s already.", knob->name, now->value);
+	if (refused(s, knob))
+		return refuse(reply, -EINVAL, "The kernel refused %.100s for %.200s before.",
+			knob->value, knob->name);
 	knob_key(knob->name, mine);
 	for (uint32_t i = 0; i < record->n_knobs; i++) {
 		knob_key(record->knob[i].name, other);

@@ -58,6 +58,8 @@ struct tune_session {
 	struct tune_inbox inbox;
 	char held[TUNE_HELD][RECORD_NAME_MAX]; /* ring: not offered again */
 	uint32_t n_held;
+	struct tune_knob refused[TUNE_HELD]; /* ring: values that the kernel did not take */
+	uint32_t n_refused;
 
 	struct tune_record *record; /* the proposal at hand, in the tuner's list; NULL = none */
 	struct rollout rollout;

@@ -208,6 +208,23 @@ static void hold(struct tune_session *s)
 			s->record->knob[i].name);
 }
 
+/*
+ * What the tables allow, this very kernel or device may not: another value of the same knob may do. The knob is the one that
+ * the sentence names, or any of them.
+ */
+static void refuse_values(struct tune_session *s, const char *text)
+{
+	const struct tune_record *record = s->record;
+	bool named = false;
+
+	for (uint32_t i = 0; i < record->n_knobs; i++)
+		named |= strstr(text, record->knob[i].name) != NULL;
+	for (uint32_t i = 0; i < record->n_knobs; i++) {
+		if (!named || strstr(text, record->knob[i].name))
+			s->refused[s->n_refused++ % TUNE_HELD] = record->knob[i];
+	}
+}
+
 /* Bring the values about that the rollout wants. When that cannot be yet, it is tried again at set_again_ns. */
 static void set(struct tuner *t, uint64_t now)
 {
@@ -238,7 +255,9 @@ static void set(struct tuner *t, uint64_t now)
 		}
 	}
 	/* held by somebody, or not to be written here: no use in being asked for it again */
-	if (!s->record->change)
+	if (!s->record->change && (reply.error == -EINVAL || reply.error == -ERANGE))
+		refuse_values(s, reply.text);
+	else if (!s->record->change)
 		hold(s);
 	stop(s, reply.text);
 }

@@ -273,6 +273,26 @@ static void what_others_hold_is_not_offered_again(void **state)
 	assert_int_equal(w.question.n_knobs, 2);
 }
 
+/* A disk with fewer requests than most have: the table's default is not for it, but half of that may be. */
+static void of_a_value_that_is_not_taken_another_is_tried(void **state)
+{
+	(void)state;
+	w.not_taken = "90";
+	script(SWAPPINESS, "90", 0.1);
+	script(SWAPPINESS, "90", 0.1);
+	begin(true);
+	assert_true(run_until("undone", 1000));
+	assert_non_null(strstr(event_of("undone")->text, "the kernel refused 90"));
+	assert_int_equal(w.outcome[0].verdict, TUNE_V_STOPPED);
+	assert_false(run_until("proposed", 500));
+	assert_int_equal(w.said.error, -EINVAL);
+	assert_non_null(strstr(w.said.text, "refused 90 for " SWAPPINESS " before"));
+	assert_int_equal(w.question.n_knobs, 3);
+	propose(w.question.number, SWAPPINESS, "10", 0.1);
+	assert_true(run_until("kept", 60000));
+	assert_int_equal(knob_now(SWAPPINESS_FILE), 10);
+}
+
 static void advise_waits_for_the_word(void **state)
 {
 	struct control_reply reply;
@@ -602,6 +622,7 @@ int main(int argc, char **argv)
 		TEST(a_client_that_goes_has_it_undone),
 		TEST(a_third_partys_write_ends_it_and_stays),
 		TEST(what_others_hold_is_not_offered_again),
+		TEST(of_a_value_that_is_not_taken_another_is_tried),
 		TEST(advise_waits_for_the_word),
 		TEST(a_rejected_one_is_not_made_again),
 		TEST(a_proposal_that_fits_no_more_is_stale),

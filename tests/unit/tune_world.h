@@ -31,6 +31,7 @@ static struct world {
 	uint64_t goal, watch, now_ms;
 	char file[100];
 	bool silent_objective, silent_guard;
+	const char *not_taken; /* a value that this kernel does not take */
 	double guard; /* what its source reports now */
 	double (*metric)(void); /* of the machine as it is */
 	void (*each)(void); /* after each step */
@@ -65,6 +66,13 @@ static void world_apply(void *ctx, const struct safety_request *rq, struct contr
 	int err;
 
 	(void)ctx;
+	if (w.not_taken && strcmp(rq->knob[0].value, w.not_taken) == 0) {
+		snprintf(error.text, sizeof(error.text),
+			"the kernel refused %s for %.200s: Invalid argument", w.not_taken,
+			rq->knob[0].name);
+		reply_of(reply, -EINVAL, 0, &error);
+		return;
+	}
 	err = safety_apply(w.s, rq, &id, &error);
 	reply_of(reply, err, id, &error);
 }

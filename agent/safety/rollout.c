@@ -217,10 +217,36 @@ static void judge_stage(struct rollout *rollout)
 	begin_stage(rollout, rollout->stage + 1);
 }
 
-static void confirmed(struct rollout *rollout)
+/*
+ * It stands for the whole machine: has it turned bad? One slice has no error of its own, so it is harm only when it is worse
+ * than the old value was by more than can be borne, and worse than everything that was measured in the last stage.
+ */
+static double turned_bad(const struct rollout *rollout, double now)
 {
+	const struct rollout_plan *plan = &rollout->plan;
+	double sign = plan->lower_is_better ? 1 : -1;
+
+	for (uint32_t i = 0; i < plan->stage[plan->stages - 1].pairs; i++) {
+		const struct gain_pair *pair = &rollout->measured[i];
+
+		if (sign * now <= fmax(sign * pair->before, sign * pair->after))
+			return 0;
+	}
+	return sign * (now / rollout->gain.before - 1);
+}
+
+static void confirmed(struct rollout *rollout, double now)
+{
+	double harm = turned_bad(rollout, now);
 	char text[ROLLOUT_WHY];
 
+	if (harm > ROLLOUT_HARM) {
+		snprintf(text, sizeof(text),
+			"the metric got better at first, and was worse by %.0f %% when it stood",
+			100 * harm);
+		over(rollout, false, true, text);
+		return;
+	}
 	gain_sentence(&rollout->gain, "the metric",
 		rollout->plan.stage[rollout->plan.stages - 1].pairs, text, sizeof(text));
 	over(rollout, true, false, text);
@@ -241,7 +267,7 @@ void rollout_measured(struct rollout *rollout, double treated, double control)
 	}
 	rollout->retries = 0;
 	if (rollout->stage == rollout->plan.stages) {
-		confirmed(rollout);
+		confirmed(rollout, treated);
 		return;
 	}
 	if (units)

@@ -6,7 +6,8 @@
  * one of time (ROLLOUT_SLICES): slices under the new value lie among slices under the old one, at a place drawn by lot.
  * After each change of value a washout is waited out, so that what the old value left behind is not measured as the new
  * one's. The last stage is half of the time, or of the units, and is judged by gain.h; after it the value stands for the
- * whole machine, watched for a while, before it is kept. A breach of what the operator declared ends it at once.
+ * whole machine, watched for a while, before it is kept, and is not kept when it turns bad then. A breach of what the
+ * operator declared ends it at once.
  *
  * This owns the order of things and nothing else: it reads no clock, writes no knob and measures nothing. Its user
  * carries out one order after another and says what came of it. One thread.
@@ -22,7 +23,7 @@
 #define ROLLOUT_STAGES 6
 #define ROLLOUT_PAIRS 256 /* of one stage, at most */
 #define ROLLOUT_RETRIES 8 /* measurements that came too late, in a row, before it is given up */
-#define ROLLOUT_HARM 0.25 /* by how much a stage too short to be judged may look worse */
+#define ROLLOUT_HARM 0.25 /* by how much what is too short to be judged may look worse */
 #define ROLLOUT_WHY 224
 
 enum rollout_kind { ROLLOUT_SLICES, ROLLOUT_UNITS };

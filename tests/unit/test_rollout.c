@@ -300,6 +300,47 @@ static void it_is_watched_to_the_end(void **state)
 	assert_true(rollout.unsafe);
 }
 
+/* Good in every stage, and then not any more: one slice tells it, when it is far off and like none before. */
+static void what_turns_bad_when_it_stands_is_undone(void **state)
+{
+	static const struct {
+		bool lower_is_better;
+		double effect, share; /* of the old value's mean, when it stands */
+		bool kept;
+	} row[] = { { true, 0.5, 0.5, true }, { true, 0.5, 1.1, true }, { true, 0.5, 3, false },
+		{ false, 2, 2, true }, { false, 2, 0.9, true }, { false, 2, 0.3, false } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct rollout_plan plan = slices;
+		struct rollout rollout;
+		struct machine machine;
+		uint64_t now;
+
+		plan.lower_is_better = row[i].lower_is_better;
+		until(&rollout, &plan, ROLLOUT_MEASURE, false, &machine, &now);
+		machine.effect = row[i].effect;
+		while (rollout.stage < plan.stages)
+			carry_out(&rollout, &machine, &now);
+		while (rollout.phase != ROLLOUT_MEASURE)
+			carry_out(&rollout, &machine, &now);
+		/* something on the way was as bad: then this one is no sign */
+		for (int odd = 0; odd < 2; odd++) {
+			struct rollout end = rollout;
+
+			if (odd)
+				end.measured[3].before = row[i].share * end.gain.before;
+			end.phase = ROLLOUT_ANSWER;
+			rollout_measured(&end, row[i].share * end.gain.before, NAN);
+			assert_int_equal(end.phase, ROLLOUT_OVER);
+			assert_int_equal(end.kept, row[i].kept || odd);
+			assert_int_equal(end.unsafe, !end.kept);
+			if (!end.kept)
+				assert_non_null(strstr(end.why, "worse by"));
+		}
+	}
+}
+
 static void what_is_measured_too_late_is_measured_anew(void **state)
 {
 	struct rollout_order order;
@@ -416,6 +457,7 @@ int main(void)
 		cmocka_unit_test(a_breach_ends_it_at_once),
 		cmocka_unit_test(a_silent_metric_is_a_breach),
 		cmocka_unit_test(it_is_watched_to_the_end),
+		cmocka_unit_test(what_turns_bad_when_it_stands_is_undone),
 		cmocka_unit_test(what_is_measured_too_late_is_measured_anew),
 		cmocka_unit_test(throughput_that_falls_is_harm),
 		cmocka_unit_test(a_stage_long_enough_is_judged_by_its_error),

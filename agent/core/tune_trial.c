@@ -294,6 +294,16 @@ static void begin(struct tuner *t, uint64_t now)
 		tune_say(t, "source", s->record, "Measure the objective now.");
 }
 
+/* Has each guard spoken of the time since begin()? One that does not is silent in the end, which is a breach. */
+static bool guards_heard(const struct tune_session *s, uint64_t now)
+{
+	uint32_t n = 1;
+
+	for (uint32_t i = 0; i < s->goal.n_guards && n > 0; i++)
+		slo_mean(&s->series[1 + i], s->begin_ns, now, &n);
+	return n > 0;
+}
+
 /* False: what is measured since begin() has not come in yet. */
 static bool measured(struct tuner *t, uint64_t now)
 {
@@ -303,6 +313,9 @@ static bool measured(struct tuner *t, uint64_t now)
 	double mean = slo_mean(&s->series[0], s->begin_ns, now, &n);
 
 	if (n == 0 && now - s->begin_ns < s->goal.slice_ms * NS_PER_MS + wait)
+		return false;
+	/* nothing is kept that a guard could not have broken */
+	if (s->rollout.stage == s->rollout.plan.stages && isfinite(mean) && !guards_heard(s, now))
 		return false;
 	s->breach |= !isfinite(mean);
 	rollout_measured(

@@ -188,6 +188,24 @@ static void a_silent_guard_is_a_breach(void **state)
 	assert_true(run_until("proposed", 2000));
 }
 
+static void silence_at_the_end(void)
+{
+	w.silent_guard |= said("stage", "stands for the whole time");
+}
+
+/* The last look is shorter than it takes for silence to be noticed: it is waited for. */
+static void what_a_guard_could_not_break_is_not_kept(void **state)
+{
+	(void)state;
+	script(SWAPPINESS, "10", 0.1);
+	w.each = silence_at_the_end;
+	begin(true);
+	assert_true(run_until("undone", 20000));
+	assert_true(said("stage", "stands for the whole time"));
+	assert_non_null(strstr(event_of("breach")->text, "has been silent for 0.1"));
+	assert_true(swappiness_is("060"));
+}
+
 static void silence_of_objective(void)
 {
 	w.silent_objective |= knob_now(SWAPPINESS_FILE) == 10;
@@ -618,6 +636,7 @@ int main(int argc, char **argv)
 		TEST(harm_is_undone_and_remembered_as_unsafe),
 		TEST(a_breach_in_canary_is_undone_at_once_and_remembered),
 		TEST(a_silent_guard_is_a_breach),
+		TEST(what_a_guard_could_not_break_is_not_kept),
 		TEST(a_silent_objective_is_a_breach),
 		TEST(a_client_that_goes_has_it_undone),
 		TEST(a_third_partys_write_ends_it_and_stays),

@@ -161,9 +161,11 @@ known_good() {
 		[ "$i" = 1 ] || echo "$a $b" >>/tmp/pairs # the first run reads the program
 	done
 	echo "$bad" >"$file"
-	awk '{ n++; a += $1; b += $2; d[n] = $2 - $1; s += d[n] }
-		END { m = s / n; for (i = 1; i <= n; i++) v += (d[i] - m) ^ 2
-			e = 2.262 * sqrt(v / (n - 1) / n) # t of 9 degrees, 95 %
+	# busybox's awk has no sqrt
+	awk 'function root(x,   r, i) { for (r = x + 1; i < 60; i++) r = (r + x / r) / 2; return r }
+		{ n++; a += $1; b += $2; d[n] = $2 - $1; s += d[n] }
+		END { m = s / n; for (i = 1; i <= n; i++) v += (d[i] - m) * (d[i] - m)
+			e = 2.262 * root(v / (n - 1) / n) # t of 9 degrees, 95 %
 			a /= n; b /= n
 			printf "%.1f %.1f %.3f %.3f %.3f\n", a, b, m / a, (m - e) / a, (m + e) / a }' /tmp/pairs >/tmp/good
 	read -r bad_us good_us change low high </tmp/good

@@ -12,6 +12,11 @@
 #include "agent/infer/random.h"
 
 #define RESAMPLES 1999 /* quantiles of 2.5 % and 97.5 % fall on whole numbers of them */
+/*
+ * Of the sample's own error: less than this is no error of a resample, but a few blocks that happen to be alike, as they often are
+ * where a metric takes few values. Taken at its word it would make the interval as wide as the world.
+ */
+#define ERROR_LEAST 0.125
 #define EXACT_PAIRS 12 /* all 2^n sets of signs up to here, RESAMPLES drawn ones beyond */
 
 struct moments {
@@ -79,10 +84,10 @@ static void interval(
 
 	for (size_t r = 0; r < RESAMPLES; r++) {
 		struct moments drawn = of_resample(value, n, length, random);
-		double off = drawn.mean - sample.mean;
+		double error = fmax(drawn.error, ERROR_LEAST * sample.error);
 
-		/* a resample of one block over and over has no error: as far off as can be, on its side */
-		t[r] = drawn.error > 0 ? off / drawn.error : off == 0 ? 0 : copysign(1e9, off);
+		/* without any error all values are one */
+		t[r] = error > 0 ? (drawn.mean - sample.mean) / error : 0;
 	}
 	qsort(t, RESAMPLES, sizeof(*t), ascending);
 	*low = sample.mean - t[RESAMPLES - 1 - cut] * sample.error;

@@ -150,6 +150,27 @@ static void equal_values_are_no_effect(void **state)
 	assert_true(gain.low == 0 && gain.high == 0);
 }
 
+/* Whole milliseconds, nearly all of them the same: what differs by two thirds differs, and by about so much. */
+static void a_metric_of_few_values_is_judged(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 200; seed++) {
+		struct random_state random = random_seed(seed);
+		struct gain_pair pair[16];
+		struct gain gain;
+
+		for (size_t n = 8; n <= 16; n += 4) {
+			for (size_t i = 0; i < n; i++) {
+				pair[i].before = 35 + (random_below(&random, 6) == 0);
+				pair[i].after = 12;
+			}
+			assert_int_equal(gain_judge(pair, n, true, seed, &gain), 0);
+			assert_true(gain.better);
+			assert_true(gain.low > -0.75 && gain.high < -0.55);
+		}
+	}
+}
+
 static void what_cannot_be_judged_is_refused(void **state)
 {
 	struct gain_pair pair[GAIN_PAIRS_MIN];
@@ -183,6 +204,7 @@ int main(void)
 		cmocka_unit_test(a_gain_is_found_and_its_interval_holds_it),
 		cmocka_unit_test(it_says_what_it_saw),
 		cmocka_unit_test(equal_values_are_no_effect),
+		cmocka_unit_test(a_metric_of_few_values_is_judged),
 		cmocka_unit_test(what_cannot_be_judged_is_refused),
 	};
 

@@ -62,7 +62,8 @@ until_event() { # pattern
 		# shellcheck disable=SC2254 # a pattern is meant
 		case $line in $1) return ;; esac
 	done
-	fail "\"$1\" does not come"
+	kill -0 "$tune" 2>/dev/null || wait "$tune"
+	fail "\"$1\" does not come ($?)"
 }
 sources() { # signal: to the processes that measure the guard and the workload
 	for comm in /proc/[0-9]*/comm; do
@@ -221,8 +222,11 @@ agent_start
 advisor_start anew
 for stage in $(echo "$stages" | tr , ' '); do
 	for fault in $(echo "$faults" | tr , ' '); do
-		# when it is kept nothing is tried any more that a guard could end, and there is but one value
-		case $stage-$fault in kept-source-* | kept-guard-* | kept-theirs-over-old | confirmation-theirs-over-old) continue ;; esac
+		# the keeper begins with the first change; when it is kept nothing is tried any more that a guard could end; and
+		# in the last two there is but one value
+		case $stage-$fault in
+		waiting-keeper-* | kept-source-* | kept-guard-* | kept-theirs-over-old | confirmation-theirs-over-old | waiting-theirs-over-new) continue ;;
+		esac
 		come_to "$stage"
 		inject
 		reads "$bad" || fail "read_ahead_kb is $is at the end"

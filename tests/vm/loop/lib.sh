@@ -62,6 +62,7 @@ agent_end() {
 }
 advisor_start() { # with what it knew, unless "anew"
 	[ "${1-}" != anew ] || rm -rf /tmp/kb
+	: >/tmp/advisor # what the last one said is not this one's
 	build/semantos-advisor --user root --kb /tmp/kb >/tmp/advisor 2>&1 &
 	advisor=$!
 	until_shows /tmp/advisor "The knowledge base"

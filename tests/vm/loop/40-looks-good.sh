@@ -13,6 +13,7 @@
 # timeout: 900
 
 . tests/vm/loop/lib.sh
+observes=--no-telemetry
 setting read-ahead
 cat >/tmp/load.sh <<'END'
 #!/bin/sh

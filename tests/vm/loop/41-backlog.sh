@@ -12,6 +12,7 @@
 # timeout: 900
 
 . tests/vm/loop/lib.sh
+observes=--no-telemetry
 setting dirty-limit
 echo "$bad" >"$file"
 load="exec build/tests/vm/loopload dirty 1 /dev/semtest0 2048" slice=600

@@ -215,6 +215,8 @@ static int open_knobs(struct apply *a)
 	for (size_t k = 0; k < c->n_knobs; k++) {
 		int err = knob_open(&a->knob[k], a->s->root, c->knob[k].name, true, a->error);
 
+		if (!err)
+			err = knob_fits(a->s->root, c->knob[k].name, c->knob[k].intended, a->error);
 		if (err)
 			return err;
 		if (c->mode == CHANGE_ONCE)

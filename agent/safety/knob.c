@@ -266,6 +266,11 @@ bool knob_process(const char *name, pid_t *pid)
 	return true;
 }
 
+static bool is_fake(const char *root)
+{
+	return strcmp(root, "") != 0 && strcmp(root, "/") != 0;
+}
+
 int knob_open(struct knob *knob, const char *root, const char *name, bool write,
 	struct safety_error *error)
 {
@@ -274,7 +279,7 @@ int knob_open(struct knob *knob, const char *root, const char *name, bool write,
 
 	knob->fd = -1;
 	knob->def = knob_find(name);
-	knob->fake = strcmp(root, "") != 0 && strcmp(root, "/") != 0;
+	knob->fake = is_fake(root);
 	if (!knob->def || !split(name, &knob->kind, path)) {
 		safety_say(error, "%.200s is no knob that semantos changes", name);
 		return -EINVAL;
@@ -300,6 +305,33 @@ int knob_read(const struct knob *knob, char value[RECORD_VALUE_MAX])
 int knob_write(const struct knob *knob, const char *value)
 {
 	return knob_kinds[knob->kind].write(knob, value);
+}
+
+int knob_fits(const char *root, const char *name, const char *value, struct safety_error *error)
+{
+	static const char file[] = "/queue/max_sectors_kb", beside[] = "/queue/max_hw_sectors_kb";
+	const char *end = strstr(name, file);
+	char path[RECORD_NAME_MAX + sizeof(beside)], most[RECORD_VALUE_MAX];
+	struct safety_error unused;
+	struct knob knob = { .fd = -1 };
+	int prefix = (int)strlen(knob_kinds[KNOB_SYSFS].prefix);
+	int64_t limit, wanted;
+	int err;
+
+	if (!end || !knob_number(value, &wanted))
+		return 0;
+	snprintf(path, sizeof(path), "%.*s%s", (int)(end - name - prefix), name + prefix, beside);
+	knob.def = knob_find(name);
+	knob.fake = is_fake(root);
+	knob.kind = KNOB_SYSFS;
+	err = knob_file_open(&knob, root, path, false, &unused);
+	if (!err)
+		err = knob_read(&knob, most);
+	knob_close(&knob);
+	if (err || !knob_number(most, &limit) || wanted <= limit)
+		return 0;
+	safety_say(error, "%.200s takes at most %s here, as %s says", name, most, beside + 7);
+	return -ERANGE;
 }
 
 bool knob_same(const char *a, const char *b)

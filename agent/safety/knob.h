@@ -72,6 +72,12 @@ bool knob_process(const char *name, pid_t *pid);
 /* What the kernel answered: 0 or -errno. Whether it did it is told by knob_read(). */
 int knob_write(const struct knob *knob, const char *value);
 
+/*
+ * Does the device take so much? A file beside the knob's says the most: newer kernels cut a larger number down to that
+ * without a word, and what then stands there looks like another's. 0, also when there is no such file; or -ERANGE.
+ */
+int knob_fits(const char *root, const char *name, const char *value, struct safety_error *error);
+
 /* Do both say the same to the kernel? "0x10" and "16" do. */
 bool knob_same(const char *a, const char *b);
 /* Is `got` what the kernel may answer after `put` was written? */

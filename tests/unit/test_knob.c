@@ -166,6 +166,29 @@ static void test_read_write(void **state)
 	knob_close(&knob);
 }
 
+/* What a device does not take is refused before anything is written. */
+static void test_most(void **state)
+{
+	static const char name[] = "sysfs:block/vda/queue/max_sectors_kb";
+	static const char most[] = "sys/block/vda/queue/max_hw_sectors_kb";
+	struct safety_error error = { "" };
+
+	(void)state;
+	assert_int_equal(knob_fits(root, name, "1280", &error), 0); /* nothing is known of it */
+	file_put(root, most, "127\n");
+	assert_int_equal(knob_fits(root, name, "128", &error), -ERANGE);
+	assert_string_equal(error.text,
+		"sysfs:block/vda/queue/max_sectors_kb takes at most 127 here, as max_hw_sectors_kb "
+		"says");
+	assert_int_equal(knob_fits(root, name, "127", &error), 0);
+	assert_int_equal(knob_fits(root, name, "", &error), 0);
+	assert_int_equal(knob_fits(root, "sysfs:block/vda/queue/read_ahead_kb", "4096", &error), 0);
+	file_put(root, most, "many\n");
+	assert_int_equal(knob_fits(root, name, "1280", &error), 0);
+	file_put(root, most, "\n");
+	assert_int_equal(knob_fits(root, name, "1280", &error), 0);
+}
+
 static void test_no_way_out(void **state)
 {
 	struct safety_error error;
@@ -364,6 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check),
 		T(test_read_write),
+		T(test_most),
 		T(test_no_way_out),
 		T(test_debugfs),
 		T(test_mounts),

@@ -114,14 +114,14 @@ setting() { # name
 		modprobe semantos_testdev seed=1 devices="fixed:fast_us=4000,jitter_pct=50,depth=128" || exit 1
 		echo none >$queue/scheduler # whose limit is the disk's own: 256, the usual default, is refused here
 		knob=$block/nr_requests file=$queue/nr_requests bad=4 good=128
-		work="queue SEED /dev/semtest0 48" ;;
+		work="queue SEED /dev/semtest0 48" slice=200 ;;
 	merging)
 		modprobe semantos_testdev seed=1 devices="fixed:fast_us=500,jitter_pct=50,channels=2" || exit 1
 		knob=$block/nomerges file=$queue/nomerges bad=2 good=0
 		work="merge SEED /dev/semtest0 32" ;;
 	request-size)
 		modprobe semantos_testdev seed=1 devices="fixed:fast_us=500,jitter_pct=50,channels=1" || exit 1
-		knob=$block/max_sectors_kb file=$queue/max_sectors_kb bad=4 good=1280
+		knob=$block/max_sectors_kb file=$queue/max_sectors_kb bad=4 good=127 # the most that the disk takes; the usual default is more
 		work="read SEED /dev/semtest0 256" ;;
 	dirty-limit)
 		modprobe semantos_testdev seed=1 devices="fixed:fast_us=500,jitter_pct=50,channels=1,kib_ns=50000" || exit 1

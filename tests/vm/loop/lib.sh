@@ -124,9 +124,11 @@ setting() { # name
 		knob=$block/max_sectors_kb file=$queue/max_sectors_kb bad=4 good=127 # the most that the disk takes; the usual default is more
 		work="read SEED /dev/semtest0 256" ;;
 	dirty-limit)
-		modprobe semantos_testdev seed=1 devices="fixed:fast_us=500,jitter_pct=50,channels=1,kib_ns=50000" || exit 1
+		modprobe semantos_testdev seed=1 devices="fixed:fast_us=500,jitter_pct=50,channels=1,kib_ns=20000" || exit 1
+		# the disk is the only one that is written: a new one's share of the limit is next to nothing else
+		echo 90 >/sys/block/semtest0/bdi/min_ratio
 		knob=sysctl:vm.dirty_ratio file=/proc/sys/vm/dirty_ratio bad=1 good=20
-		work="write SEED /dev/semtest0 4096" slice=700 ;;
+		work="write SEED /dev/semtest0 3072" slice=700 ;;
 	swappiness)
 		swap_on
 		echo 5242880 >$group/memory.max

@@ -104,6 +104,12 @@ static inline bool fact_harm(const struct fact *fact)
 	return fact->unsafe || fact->verdict == FACT_WORSE || fact->verdict == FACT_BREACH;
 }
 
+/* Ended by harm before there were pairs enough to measure how much. */
+static inline bool fact_cut_short(const struct fact *fact)
+{
+	return !fact->measured && (fact->verdict == FACT_BREACH || fact->verdict == FACT_WORSE);
+}
+
 /* Was it tried at all? What was vetoed or rejected tells nothing of the machine. */
 static inline bool fact_tried(const struct fact *fact)
 {

@@ -62,7 +62,7 @@ static void idle_now(const struct response *r, bool idle[])
 static double clearness(const struct fact *fact)
 {
 	if (!fact->measured)
-		return fact->verdict == FACT_BREACH ? 1 : 0;
+		return fact_cut_short(fact) ? 1 : 0;
 	return fmin(1, fmax(0, (fabs(fact->gain) - 2 * fact->error) / CLEAR));
 }
 

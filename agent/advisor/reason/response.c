@@ -13,6 +13,8 @@
 #define UNLIKE 0.05 /* by so much may a gain differ under a wholly different load */
 #define BREACH_GAIN (-0.15) /* what a breach stands for that was ended before it was measured */
 #define BREACH_ERROR 0.05
+#define WORSE_GAIN (-0.25) /* a canary that looked so bad that it was ended there (ROLLOUT_HARM) */
+#define WORSE_ERROR 0.08
 
 double response_likeness(const struct situation *now, const struct fact *fact)
 {
@@ -179,7 +181,7 @@ static bool trial_of(struct response *r, const struct fact *fact, double like,
 {
 	double error, gain, lean;
 
-	if (!fact_tried(fact) || (!fact->measured && fact->verdict != FACT_BREACH) ||
+	if (!fact_tried(fact) || (!fact->measured && !fact_cut_short(fact)) ||
 		!fact->n_moves)
 		return false;
 	for (size_t i = 0; i < fact->n_beside; i++) {
@@ -194,8 +196,13 @@ static bool trial_of(struct response *r, const struct fact *fact, double like,
 		then->value[fact->beside[i].knob] = NULL;
 		then->place[fact->beside[i].knob] = NAN;
 	}
-	gain = fact->measured ? fact->gain : BREACH_GAIN;
-	error = fact->measured ? fmax(FACT_ERROR_MIN, fact->error) : BREACH_ERROR;
+	if (fact->measured) {
+		gain = fact->gain;
+		error = fmax(FACT_ERROR_MIN, fact->error);
+	} else {
+		gain = fact->verdict == FACT_BREACH ? BREACH_GAIN : WORSE_GAIN;
+		error = fact->verdict == FACT_BREACH ? BREACH_ERROR : WORSE_ERROR;
+	}
 	trial->rest = gain - lean;
 	trial->precision = 1 / (error * error + UNLIKE * UNLIKE * (1 - like));
 	return true;

@@ -260,6 +260,11 @@ static struct figure figure_of(const double *x, size_t n)
 	return f;
 }
 
+static double share(size_t part, size_t of)
+{
+	return of ? 100 * (double)part / (double)of : NAN;
+}
+
 /* Trials until it stands within 2 % of the best; one more than there are when it never does. */
 static double needed(const struct course *course, size_t trials)
 {
@@ -330,13 +335,12 @@ static void compare(const struct program *program, enum start start, enum rival 
 	}
 	f = figure_of(need, n);
 	g = figure_of(left, n);
-	printf("  %-10s %-17s %5.1f (%4.1f to %4.1f) %5.0f %% %7.1f (%4.1f to %4.1f) %6.1f %5zu of "
-	       "%-5zu "
-	       "%4zu %6.1f\n",
+	printf("  %-10s %-17s %5.1f (%4.1f to %4.1f) %5.0f %% %7.1f (%5.1f to %5.1f) %6.1f %6.1f "
+	       "%6.0f %% %5zu %7.1f\n",
 		start_name[start], rival_name[rival], f.mean, f.low, f.high,
 		100 * (double)reached / (double)n, g.mean, g.low, g.high,
-		(double)all.tried / (double)n, all.harmful, all.tried, all.regressions,
-		(double)all.slices / (double)n);
+		(double)all.tried / (double)n, (double)all.vetoed / (double)n,
+		share(all.harmful, all.tried), all.regressions, (double)all.harmed / (double)n);
 }
 
 static void describe(const struct program *program)
@@ -373,11 +377,15 @@ static void describe(const struct program *program)
 
 static void compare_all(void)
 {
-	printf("\nTrials until within 2 %% of the best, of %zu at most (%zu = never), %zu seeds "
-	       "each; how many got there; what the "
-	       "best is above where it ended; trials made; how many did harm (more than 1 %%); "
-	       "such that were kept; slices\n",
-		w.trials, w.trials + 1, w.seeds);
+	printf("\nBudget %zu proposals, %zu seeds. trials: made until it stood within 2 %% of the "
+	       "best, %zu when never; within: searches that "
+	       "got there; best above: how far the best was above where it ended; tried and "
+	       "vetoed: proposals a search; harm: of "
+	       "those tried, worse by more than 1 %%; kept: such that were kept, in all; slices: "
+	       "under a harmful setting, a search\n"
+	       "  %-10s %-17s %20s %7s %25s %6s %6s %8s %5s %7s\n",
+		w.trials, w.seeds, w.trials + 1, "start", "search", "trials (95 %)", "within",
+		"best above, % (95 %)", "tried", "vetoed", "harm", "kept", "slices");
 	for (size_t p = 0; p < w.n_programs; p++) {
 		describe(&w.program[p]);
 		for (enum start start = 0; start < STARTS; start++) {
@@ -398,11 +406,6 @@ static size_t anywhere(const struct surface *s, uint64_t seed)
 	struct random_state random = random_seed(seed + 5);
 
 	return random_below(&random, s->plan.n_grid);
-}
-
-static double share(size_t part, size_t of)
-{
-	return of ? 100 * (double)part / (double)of : NAN;
 }
 
 static void sweep_one(double tau, FILE *csv)

@@ -17,7 +17,7 @@ redis higher requests a second (SET and GET, 50 clients, append-only file)|redis
 nginx higher requests a second (wrk, 32 connections, 16 KiB file)|nginx wrk
 fio higher MiB a second (one reader, 64 KiB buffered reads in order, cache dropped)|fio
 mapped higher reads a second (1,024 random 4 KiB pages of a mapped 1 GiB file, none in memory at first)|fio
-compile lower seconds (10 files, gcc -O1, two at a time, objects dropped)|gcc
+compile lower seconds (6 files, gcc -O1, two at a time, objects dropped)|gcc
 END
 }
 
@@ -96,7 +96,7 @@ stop_mapped() { :; }
 
 start_compile() {
 	mkdir -p "$dir/src"
-	for n in {1..10}; do
+	for n in {1..6}; do
 		printf '#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#include <math.h>\n' >"$dir/src/$n.c"
 		for f in {1..60}; do
 			printf 'double f%d_%d(double *a, int n) { double s = %d; for (int i = 0; i < n; i++) { s += a[i] * sin(s + i); if (s > %d) s = strlen("x") - s; } return s; }\n' "$n" "$f" "$f" "$((n * f))"

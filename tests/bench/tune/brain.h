@@ -3,7 +3,8 @@
  * brain.h - the advisor's fast path (agent/advisor/reason) and the agent's limit on uncertainty, over a recorded grid.
  *
  * The advisor chooses among its own candidates as ever; what is not on the grid is refused, as the agent refuses a value
- * that the machine does not have, and the next best is heard. No telemetry is given. One goal after another may share it.
+ * that the machine does not have, and the next best is heard. Of telemetry it gets what was recorded at the
+ * machine's own settings (surface_metric). One goal after another may share it, whatever the load.
  */
 #ifndef SEMANTOS_BENCH_TUNE_BRAIN_H
 #define SEMANTOS_BENCH_TUNE_BRAIN_H
@@ -53,6 +54,23 @@ static inline void brain_open(struct brain *brain, const struct surface_plan *pl
 	harm_fit(&brain->harm, NULL, 0);
 	threshold_reset(&brain->threshold, THRESHOLD_ALPHA, BRAIN_CEILING);
 	drift_reset(&brain->drift, DRIFT_DELTA);
+}
+
+/* The load from here on, as telemetry would tell it. */
+static inline void brain_load(struct brain *brain, const struct surface *s)
+{
+	brain->question.n_metrics = 0;
+	for (size_t m = 0; m < SURFACE_METRICS; m++) {
+		int index = lexicon_metric(&brain->lexicon, surface_metric[m].name);
+		struct fact_metric *metric = &brain->question.metric[brain->question.n_metrics];
+
+		if (index < 0 || isnan(s->metric[m]))
+			continue;
+		/* named in this order each time, so they ascend */
+		metric->metric = (uint16_t)index;
+		metric->level = fact_level(s->metric[m], surface_metric[m].unit);
+		brain->question.n_metrics++;
+	}
 }
 
 static inline void brain_close(struct brain *brain)
@@ -175,6 +193,8 @@ static inline bool brain_learn(struct brain *brain, const struct fact *came)
 	memcpy(fact.move, brain->answer.move, sizeof(fact.move));
 	fact.raw = brain->answer.raw;
 	fact.told = brain->answer.u;
+	fact.n_metrics = (uint32_t)brain->question.n_metrics;
+	memcpy(fact.metric, brain->question.metric, sizeof(fact.metric[0]) * fact.n_metrics);
 	brain_beside(brain, &fact);
 	reason_learn(&brain->lexicon, &memory, &brain->question, &fact);
 	if (brain->n_facts < BRAIN_FACTS)

@@ -82,6 +82,63 @@ static double measure(const char *command)
 	return value > 0 ? value : NAN;
 }
 
+/* The number after this word of a file; 0 when it is not there. */
+static double figure(const char *path, const char *word)
+{
+	double value = 0;
+	char line[1024];
+	FILE *file = fopen(path, "r");
+
+	while (file && fgets(line, sizeof(line), file)) {
+		size_t n = strlen(word);
+
+		if (strncmp(line, word, n) == 0 && line[n] == ' ') {
+			value = strtod(line + n, NULL);
+			break;
+		}
+	}
+	if (file)
+		fclose(file);
+	return value;
+}
+
+/* OutSegs, the eleventh number of the second line "Tcp:". */
+static double segments_out(void)
+{
+	double value = 0;
+	char line[1024];
+	int nth = 0;
+	FILE *file = fopen("/proc/net/snmp", "r");
+
+	while (file && fgets(line, sizeof(line), file)) {
+		char *rest = line, *word = strsep(&rest, " ");
+
+		if (strcmp(word, "Tcp:") != 0 || nth++ == 0)
+			continue;
+		for (int i = 0; i < 11 && (word = strsep(&rest, " ")); i++)
+			value = strtod(word, NULL);
+	}
+	if (file)
+		fclose(file);
+	return value;
+}
+
+struct work {
+	double at_s, of[SURFACE_METRICS]; /* as surface_metric[] has them */
+};
+
+static void work_now(struct work *work)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	work->at_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+	work->of[0] = 1024 * figure("/proc/vmstat", "pgpgin");
+	work->of[1] = 1024 * figure("/proc/vmstat", "pgpgout");
+	work->of[2] = figure("/proc/stat", "ctxt");
+	work->of[3] = segments_out();
+}
+
 static double load_now(void)
 {
 	double load = NAN;
@@ -141,6 +198,7 @@ static int slice(struct recorder *r, size_t config, size_t visit, size_t pair, b
 {
 	struct safety_error error = { 0 };
 	struct timespec now;
+	struct work before, after;
 	int err = plain ? 0 : safety_swap(r->safety, id, treated, &error);
 
 	if (err) {
@@ -149,14 +207,19 @@ static int slice(struct recorder *r, size_t config, size_t visit, size_t pair, b
 	}
 	usleep(WASHOUT_US);
 	clock_gettime(CLOCK_REALTIME, &now);
+	work_now(&before);
 	*value = measure(r->command);
+	work_now(&after);
 	if (isnan(*value)) {
 		fprintf(stderr, "configuration %zu: nothing was measured\n", config);
 		return -EIO;
 	}
-	fprintf(r->csv, "%zu,%zu,%zu,%s,%.6g,%lld,%.2f\n", config, visit, pair,
+	fprintf(r->csv, "%zu,%zu,%zu,%s,%.6g,%lld,%.2f", config, visit, pair,
 		treated ? "new" : "old", *value,
 		(long long)now.tv_sec * 1000 + now.tv_nsec / 1000000, load_now());
+	for (size_t m = 0; m < SURFACE_METRICS; m++)
+		fprintf(r->csv, ",%.6g", (after.of[m] - before.of[m]) / (after.at_s - before.at_s));
+	fprintf(r->csv, "\n");
 	fflush(r->csv);
 	return 0;
 }
@@ -266,7 +329,10 @@ int main(int argc, char **argv)
 	r.csv = fopen(argv[2], "w");
 	if (!r.csv)
 		return perror(argv[2]), 1;
-	fprintf(r.csv, "config,visit,pair,arm,value,unix_ms,load\n");
+	fprintf(r.csv, "config,visit,pair,arm,value,unix_ms,load");
+	for (size_t m = 0; m < SURFACE_METRICS; m++)
+		fprintf(r.csv, ",%s", surface_metric[m].name);
+	fprintf(r.csv, "\n");
 	signal(SIGINT, on_signal);
 	signal(SIGTERM, on_signal);
 	signal(SIGPIPE, SIG_IGN);

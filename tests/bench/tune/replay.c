@@ -200,6 +200,8 @@ static size_t search_run(const struct search *search, struct course *course, boo
 		gp_begin(&w.gp, &s->plan, w.release, search->seed);
 		gp_tell(&w.gp, here, 0, FACT_ERROR_MIN);
 	}
+	if (search->brain)
+		brain_load(search->brain, s);
 	course->left[0] = s->truth[s->best] - s->truth[here];
 	for (size_t n = 0; n < search->trials; n++) {
 		size_t to = ask(search, &random, tried, here, n);
@@ -468,7 +470,7 @@ static void sweep(void)
 	fclose(csv);
 }
 
-/* The same settings, but another load from one goal to the next: what was learned is wrong, and telemetry does not say so. */
+/* The same settings, but another load from one goal to the next: what was learned is wrong, which telemetry alone can tell. */
 static void drift_one(const struct program *before, const struct program *after, FILE *csv)
 {
 	struct course part[4] = { { .trials = 0 } }, course;
@@ -541,8 +543,8 @@ static void drift(void)
 {
 	FILE *csv = csv_open("drift");
 
-	printf("\nThe load changes between goals; nothing tells the advisor, so all it learned "
-	       "counts in full\n");
+	printf("\nThe load changes between goals, and nobody says so; telemetry shows what the two "
+	       "recordings show\n");
 	for (size_t a = 0; a < w.n_programs; a++) {
 		for (size_t b = 0; b < w.n_programs; b++) {
 			if (a != b && same_grid(&w.program[a].s.plan, &w.program[b].s.plan))

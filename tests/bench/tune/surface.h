@@ -27,6 +27,13 @@
 #define SURFACE_ALL (SURFACE_GRID + SURFACE_EXTRAS)
 #define SURFACE_TEXT 128
 #define SURFACE_SLICES 8192
+#define SURFACE_METRICS 4
+
+/* What the machine did meanwhile, a second, by the telemetry's names: what the advisor tells loads apart by. */
+static const struct {
+	const char *name, *unit;
+} surface_metric[SURFACE_METRICS] = { { "page_in", "bytes" }, { "page_out", "bytes" },
+	{ "context_switches", "" }, { "tcp_segments_out", "" } };
 
 struct surface_knob {
 	char name[SURFACE_TEXT];
@@ -58,6 +65,7 @@ struct surface {
 	double noise[SURFACE_SLICES];
 	size_t best; /* of the grid */
 	double load_least, load_most; /* of the machine meanwhile */
+	double metric[SURFACE_METRICS]; /* means at configuration 0; NaN: not recorded */
 };
 
 static inline size_t surface_level(const struct surface_plan *plan, size_t config, size_t knob)
@@ -203,17 +211,22 @@ static inline void surface_effects(struct surface *s)
 struct surface_slice {
 	uint32_t config, visit, pair;
 	bool treated;
-	double value, load;
+	double value, load, metric[SURFACE_METRICS];
 };
 
-/* "config,visit,pair,arm,value,unix_ms,load", arm being old or new; what is no such line is a heading. */
+/* "config,visit,pair,arm,value,unix_ms,load" and the metrics, arm being old or new; what is no such line is a heading. */
 static inline bool surface_slice(const char *line, struct surface_slice *slice)
 {
+	double *m = slice->metric;
 	char arm[8];
+	int n = sscanf(line, "%u,%u,%u,%7[a-z],%lf,%*[0-9],%lf,%lf,%lf,%lf,%lf", &slice->config,
+		&slice->visit, &slice->pair, arm, &slice->value, &slice->load, &m[0], &m[1], &m[2],
+		&m[3]);
 
-	if (sscanf(line, "%u,%u,%u,%7[a-z],%lf,%*[0-9],%lf", &slice->config, &slice->visit,
-		    &slice->pair, arm, &slice->value, &slice->load) != 6)
+	if (n < 6)
 		return false;
+	for (int i = n - 6; i < SURFACE_METRICS; i++)
+		m[i] = NAN;
 	slice->treated = strcmp(arm, "new") == 0;
 	return slice->value > 0 && isfinite(slice->value);
 }
@@ -281,7 +294,12 @@ static inline int surface_read(struct surface *s, FILE *csv)
 	for (size_t i = 0; i < n; i++) {
 		if (!slice[i].treated || slice[i].config == 0)
 			sum += log(slice[i].value), plain++;
+		for (size_t m = 0;
+			m < SURFACE_METRICS && (!slice[i].treated || slice[i].config == 0); m++)
+			s->metric[m] += slice[i].metric[m];
 	}
+	for (size_t m = 0; m < SURFACE_METRICS; m++)
+		s->metric[m] /= (double)(plain ? plain : 1);
 	s->level = exp(sum / (double)(plain ? plain : 1));
 	for (size_t i = 0; i < n; i++)
 		s->noise[s->n_noise++] = log(slice[i].value) - log(s->level) -

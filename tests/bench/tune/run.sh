@@ -35,7 +35,7 @@ queue=sysfs:block/$disk/queue huge=sysfs:kernel/mm/transparent_hugepage/enabled
 # from this machine's values; few, as each of their combinations is measured.
 grid_of() {
 	case $1 in
-	fio | mapped) printf '%s\n' "$queue/read_ahead_kb 2048 256 64" "$queue/scheduler none mq-deadline" "$queue/max_sectors_kb 1024" ;;
+	fio | mapped) printf '%s\n' "$queue/read_ahead_kb 2048 256 64" "$queue/scheduler none mq-deadline" "$queue/nomerges 1" ;;
 	postgres) printf '%s\n' "$queue/scheduler none mq-deadline" "$queue/wbt_lat_usec 19000" "sysctl:vm.dirty_writeback_centisecs 2000" \
 		"sysctl:kernel.sched_autogroup_enabled 0" ;;
 	redis) printf '%s\n' "$huge always never" "sysctl:kernel.sched_autogroup_enabled 0" "sysctl:vm.dirty_background_ratio 3" ;;
@@ -56,7 +56,7 @@ profile_of() {
 knobs_of() {
 	grid_of "$1" | cut -d' ' -f1
 	case $1 in
-	fio | mapped) echo "$queue/nomerges" ;;
+	fio | mapped) echo "$queue/rq_affinity" ;;
 	postgres) printf 'sysctl:vm.%s\n' dirty_background_ratio dirty_ratio swappiness ;;
 	redis) echo sysctl:vm.overcommit_memory ;;
 	nginx) printf 'sysctl:net.%s\n' ipv4.tcp_slow_start_after_idle core.busy_poll core.somaxconn ;;

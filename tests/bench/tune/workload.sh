@@ -16,7 +16,7 @@ postgres higher transactions a second (pgbench, 4 clients, 300 MB)|initdb pgbenc
 redis higher requests a second (SET and GET, 50 clients, append-only file)|redis-server redis-benchmark
 nginx higher requests a second (wrk, 32 connections, 16 KiB file)|nginx wrk
 fio higher MiB a second (one reader, 64 KiB buffered reads in order, cache dropped)|fio
-mapped higher reads a second (1,024 random 4 KiB pages of a mapped 1 GiB file, none in memory at first)|fio
+mapped higher reads a second (512 random 4 KiB pages of a mapped 512 MiB file, none in memory at first)|fio
 compile lower seconds (6 files, gcc -O1, two at a time, objects dropped)|gcc
 END
 }
@@ -85,10 +85,10 @@ run_fio() {
 stop_fio() { :; }
 
 # Programs that read a mapped file here and there and do not say so to the kernel: what is read around each page is read in vain.
-start_mapped() { fio --name=lay --filename="$dir/file" --size=1g --rw=write --bs=1m --end_fsync=1 --minimal >"$dir/log"; }
+start_mapped() { fio --name=lay --filename="$dir/file" --size=512m --rw=write --bs=1m --end_fsync=1 --minimal >"$dir/log"; }
 run_mapped() {
-	dd if=/dev/null of="$dir/file" oflag=nocache conv=notrunc,fdatasync status=none
-	fio --name=read --filename="$dir/file" --size=1g --io_size=4m --rw=randread --bs=4k --ioengine=mmap --invalidate=0 \
+	dd of="$dir/file" oflag=nocache conv=notrunc,fdatasync count=0 status=none
+	fio --name=read --filename="$dir/file" --size=512m --io_size=2m --rw=randread --bs=4k --ioengine=mmap --invalidate=0 \
 		--fadvise_hint=0 --output-format=json | sed -nE '/"read" *:/,/"write"/s/^ *"iops" *: *([0-9.]+),?$/\1/p' |
 		awk 'NR == 1 { printf "reads a second: %.1f\n", $1 }'
 }

@@ -34,10 +34,17 @@ while IFS=$'\t' read -r section key value; do
 	disk/readahead) knob=sysfs:block/$disk/queue/read_ahead_kb ;;
 	*) continue ;;
 	esac
-	now=$(build/semantosctl knobs "$knob" --json 2>/dev/null | grep -oE '"value": *"[^"]*"' | head -n 1 | sed -E 's/.*: *"//; s/"$//') || continue
+	told=$(build/semantosctl knobs "$knob" --json 2>/dev/null) || continue
+	now=$(grep -oE '"value": *"[^"]*"' <<<"$told" | head -n 1 | sed -E 's/.*: *"//; s/"$//')
+	[[ -n $now ]] || continue
 	if [[ $value == '>'* ]]; then
 		value=${value#>}
 		[[ $now -lt $value ]] || continue
+	fi
+	most=$(grep -oE '"max": *[0-9]+' <<<"$told" | head -n 1 | grep -oE '[0-9]+$') || most=
+	if [[ $value =~ ^[0-9]+$ && -n $most && $value -gt $most ]]; then
+		echo "$knob=$value is left out: $most is the most that is offered" >&2
+		continue
 	fi
 	# a ratio of 0 stands for "by bytes" there; the bytes say it
 	[[ $key != vm.dirty_*ratio || $value != 0 ]] || { unset "set[$knob]"; continue; }

@@ -100,7 +100,9 @@ stop() {
 command_of() { echo "timeout 60 $PWD/$here/workload.sh $1 run $dir/$1 $each"; }
 
 record() { # plan, csv, program, visits: in the background, so that a signal is heard meanwhile
-	build/tests/bench/tune/record "$1" "$2" "$dir/journal" "$PWD/build/semantos-keeper" "$(command_of "$3")" "$4" \
+	# a journal each: the same values for another program are no change that failed
+	rm -rf "$2.journal"
+	build/tests/bench/tune/record "$1" "$2" "$2.journal" "$PWD/build/semantos-keeper" "$(command_of "$3")" "$4" \
 		"$visit_pairs" "$seed" >"$dir/record.out" 2>"$dir/record.err" &
 	recorder=$!
 	wait "$recorder"
@@ -135,7 +137,12 @@ step_record() {
 		begin=$SECONDS
 		start "$name" || continue
 		plan_of "$name" >"$out/$name.plan"
-		record "$out/$name.plan" "$out/$name.csv" "$name" "$visits" || die "$name cannot be recorded"
+		record "$out/$name.plan" "$out/$name.csv" "$name" "$visits" || {
+			echo "$name cannot be recorded: $(tail -n 1 "$dir/record.err")"
+			failed=1
+			stop
+			continue
+		}
 		stop
 		echo "$name: $(($(wc -l <"$out/$name.csv") - 1)) slices in $((SECONDS - begin)) s, load $(cut -d, -f7 "$out/$name.csv" | tail -n +2 | sort -g | sed -n '1p;$p' | paste -s -d' ' | sed 's/ / to /')"
 	done
@@ -187,7 +194,8 @@ live() { # program
 	"${ctl[@]}" reset >"$dir/reset.out" 2>&1 || { echo "$1: reset: $(tail -n 1 "$dir/reset.out")"; failed=1; }
 	[[ -n $kept ]] || { echo "  nothing was kept: no effect"; return; }
 	printf 'better\t%s\nextra\tkept%s\n' "$(better_of "$1")" "$kept" >"$out/live-$1.plan"
-	record "$out/live-$1.plan" "$out/live-$1.csv" "$1" "$confirm" || die "$1 cannot be measured again"
+	record "$out/live-$1.plan" "$out/live-$1.csv" "$1" "$confirm" ||
+		{ echo "$1 cannot be measured again: $(tail -n 1 "$dir/record.err")"; failed=1; return; }
 	sed 's/^configuration 0:/  in pairs anew, kept against as found:/' "$dir/record.out"
 	! grep -q 'worse' "$dir/record.out" || { echo "  A REGRESSION WAS KEPT"; failed=1; }
 }

@@ -13,7 +13,7 @@
 #include "agent/safety/rollout.h"
 #include "tests/bench/tune/surface.h"
 
-#define TRIAL_PAIRS 8
+#define TRIAL_PAIRS 12 /* the loop's own default */
 #define TRIAL_HARM 0.01 /* a configuration that is so much worse does harm */
 
 struct machine {

@@ -38,6 +38,7 @@ struct course {
 	size_t trials, slices,
 		harmed; /* proposals; harmed: slices under a configuration that does harm */
 	size_t vetoed, vetoed_harmful, tried, harmful, regressions, worse, worse_harmful;
+	size_t in_vain; /* kept, and no better by the recording */
 };
 
 static struct {
@@ -134,6 +135,7 @@ static void count(struct course *course, const struct trial *trial)
 	course->tried++;
 	course->harmful += harm;
 	course->regressions += trial->kept && harm;
+	course->in_vain += trial->kept && trial->truth <= 0;
 	course->worse += trial->verdict == FACT_WORSE;
 	course->worse_harmful += trial->verdict == FACT_WORSE && harm;
 }
@@ -148,6 +150,7 @@ static void course_add(struct course *all, const struct course *one)
 	all->tried += one->tried;
 	all->harmful += one->harmful;
 	all->regressions += one->regressions;
+	all->in_vain += one->in_vain;
 	all->worse += one->worse;
 	all->worse_harmful += one->worse_harmful;
 }
@@ -338,11 +341,12 @@ static void compare(const struct program *program, enum start start, enum rival 
 	f = figure_of(need, n);
 	g = figure_of(left, n);
 	printf("  %-10s %-17s %5.1f (%4.1f to %4.1f) %5.0f %% %7.1f (%5.1f to %5.1f) %6.1f %6.1f "
-	       "%6.0f %% %5zu %7.1f\n",
+	       "%6.0f %% %5zu %7zu %7.1f\n",
 		start_name[start], rival_name[rival], f.mean, f.low, f.high,
 		100 * (double)reached / (double)n, g.mean, g.low, g.high,
 		(double)all.tried / (double)n, (double)all.vetoed / (double)n,
-		share(all.harmful, all.tried), all.regressions, (double)all.harmed / (double)n);
+		share(all.harmful, all.tried), all.regressions, all.in_vain,
+		(double)all.harmed / (double)n);
 }
 
 static void describe(const struct program *program)
@@ -383,11 +387,12 @@ static void compare_all(void)
 	       "best, %zu when never; within: searches that "
 	       "got there; best above: how far the best was above where it ended; tried and "
 	       "vetoed: proposals a search; harm: of "
-	       "those tried, worse by more than 1 %%; kept: such that were kept, in all; slices: "
+	       "those tried, worse by more than 1 %%; kept: such that were kept, in all; in vain: "
+	       "kept and no better, in all; slices: "
 	       "under a harmful setting, a search\n"
-	       "  %-10s %-17s %20s %7s %25s %6s %6s %8s %5s %7s\n",
+	       "  %-10s %-17s %20s %7s %25s %6s %6s %8s %5s %7s %7s\n",
 		w.trials, w.seeds, w.trials + 1, "start", "search", "trials (95 %)", "within",
-		"best above, % (95 %)", "tried", "vetoed", "harm", "kept", "slices");
+		"best above, % (95 %)", "tried", "vetoed", "harm", "kept", "in vain", "slices");
 	for (size_t p = 0; p < w.n_programs; p++) {
 		describe(&w.program[p]);
 		for (enum start start = 0; start < STARTS; start++) {

@@ -13,6 +13,9 @@
 #define CLEAR 0.05 /* a gain or loss so far beyond its error is an effect for sure */
 #define RATE 0.2 /* share of knobs that matter, before any was tried */
 #define RATE_TRIALS 5 /* tried knobs that this is worth */
+#define VAIN \
+	0.5 /* each trial without an effect makes that of its knob's other values so much less likely */
+#define VAIN_CLEAR 0.5 /* unless another had one */
 #define IDLE 0.3 /* what is left while the machine does nothing of the kind */
 
 /* What tells that a subsystem has anything to do: any of these metrics above `least`. */
@@ -114,9 +117,10 @@ int prior_scales(struct response *r, const struct fact *fact, size_t n_facts)
 	const struct lexicon *lexicon = r->lexicon;
 	double *clear = calloc(r->n_knobs + 1, sizeof(*clear));
 	double *near = calloc(r->n_knobs + 1, sizeof(*near));
+	double *vain = calloc(r->n_knobs + 1, sizeof(*vain));
 	bool *tried = calloc(r->n_knobs + 1, sizeof(*tried));
 	bool idle[sizeof(work) / sizeof(work[0])];
-	int ret = clear && near && tried ? 0 : -ENOMEM;
+	int ret = clear && near && vain && tried ? 0 : -ENOMEM;
 
 	for (size_t f = 0; !ret && !r->without.traces && f < n_facts; f++) {
 		double like = fact_tried(&fact[f]) ? r->like[f] : 0;
@@ -126,6 +130,8 @@ int prior_scales(struct response *r, const struct fact *fact, size_t n_facts)
 
 			tried[knob] |= fact[f].measured;
 			widen(&clear[knob], like * clearness(&fact[f]));
+			if (fact[f].measured && fact[f].n_moves == 1)
+				vain[knob] += like * (1 - clearness(&fact[f]));
 		}
 	}
 	for (size_t c = 0; !ret && !r->without.edges && c < lexicon->n_couplings; c++) {
@@ -146,6 +152,9 @@ int prior_scales(struct response *r, const struct fact *fact, size_t n_facts)
 		if (!axis->desc)
 			continue;
 		r->scale[k] *= sqrt(1 + 2 * near[k]);
+		/* what moved nothing at one value or two will hardly do so at the next: of words above all, which lie nowhere */
+		if (clear[k] < VAIN_CLEAR)
+			r->scale[k] /= 1 + VAIN * vain[k];
 		if (r->without.tables || isnan(r->now->place[k]))
 			continue; /* what is not offered takes no more of this */
 		r->scale[k] *= suspicion(r, k) * sqrt(kinship(lexicon, clear, tried, k));
@@ -156,6 +165,7 @@ int prior_scales(struct response *r, const struct fact *fact, size_t n_facts)
 	}
 	free(clear);
 	free(near);
+	free(vain);
 	free(tried);
 	return ret;
 }

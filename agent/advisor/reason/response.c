@@ -181,8 +181,7 @@ static bool trial_of(struct response *r, const struct fact *fact, double like,
 {
 	double error, gain, lean;
 
-	if (!fact_tried(fact) || (!fact->measured && !fact_cut_short(fact)) ||
-		!fact->n_moves)
+	if (!fact_tried(fact) || (!fact->measured && !fact_cut_short(fact)) || !fact->n_moves)
 		return false;
 	for (size_t i = 0; i < fact->n_beside; i++) {
 		uint32_t knob = fact->beside[i].knob;

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 #include "agent/infer/encode.h"
+#include "bpf/lib/sched_features.h"
 
 /* Most significant digit first; what does not fit shows as all nines. */
 static float *put_digits(float *to, uint32_t value, uint32_t n_digits)
@@ -85,6 +86,18 @@ static void encode_pending_only(const struct semantos_block_record *record, floa
 	features[0] = bounded(record->pending_pages, SEMANTOS_HIST_PENDING_MAX);
 }
 
+/* A record of the kind `sched`, whose answer stands where a block record has its latency. */
+static void encode_mllb(const struct semantos_block_record *record, float *features)
+{
+	const struct semantos_sched_record *candidate =
+		(const struct semantos_sched_record *)record;
+	wire_s64 x[SCHED_FEATURES];
+
+	sched_features(candidate, x);
+	for (int i = 0; i < SCHED_FEATURES; i++)
+		features[i] = (float)((double)x[i] / (double)MLP_ONE);
+}
+
 static const struct encoder encoders[] = {
 	{ "linnos-digits", "31 decimal digits of pending pages and latencies (LinnOS, OSDI'20)", 31,
 		9, encode_linnos_digits },
@@ -94,6 +107,8 @@ static const struct encoder encoders[] = {
 		32, encode_latency_ages },
 	{ "pending-only", "the number of pages in flight, the baseline to beat", 1,
 		SEMANTOS_HIST_PENDING_MAX, encode_pending_only },
+	{ "mllb", "15 numbers of a task and two CPUs: may it migrate? (MLLB, APSys'20)", SCHED_FEATURES,
+		SCHED_FEATURE_MOST, encode_mllb },
 };
 
 const struct encoder *encoder_at(uint32_t index)

@@ -27,6 +27,7 @@ struct encoder {
  * heimdall       12 numbers, Heimdall (EuroSys'25)
  * latency-ages   our own: log-scaled depth, history, ages, EWMA
  * pending-only   the baseline: pending pages alone
+ * mllb           15 numbers of a migration, MLLB (APSys'20), from records of the kind `sched`
  */
 const struct encoder *encoder_find(const char *name); /* NULL when unknown */
 const struct encoder *encoder_at(uint32_t index); /* NULL past the last */

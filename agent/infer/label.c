@@ -148,6 +148,21 @@ static int label_percentile_85(const float *latency_us, const float *sectors, si
 	return 0;
 }
 
+/* The outcome is an answer already, 0 or 1, as in records of the kind `sched`: nothing is to be found out. */
+static int label_answer(const float *latency_us, const float *sectors, size_t n, uint8_t *labels,
+	struct label_result *result)
+{
+	(void)sectors;
+	*result = (struct label_result){ .threshold_us = 1 };
+	for (size_t i = 0; i < n; i++) {
+		if (!isfinite(latency_us[i]) || latency_us[i] < 0)
+			return -EINVAL;
+		labels[i] = latency_us[i] >= 1;
+		result->n_slow += labels[i];
+	}
+	return n < LABEL_MIN_ROWS || !result->n_slow || result->n_slow == n ? -EINVAL : 0;
+}
+
 static const struct labeler labelers[] = {
 	{ "inflection",
 		"slow begins where the latency distribution bends (LinnOS, as LAKE labels it)",
@@ -155,6 +170,7 @@ static const struct labeler labelers[] = {
 	{ "percentile-85", "slow is the slowest 15 %", label_percentile_85 },
 	{ "periods", "slow are the reads of slow periods, outliers left out (Heimdall)",
 		label_periods },
+	{ "answer", "1 is what the kernel itself answered yes to", label_answer },
 };
 
 const struct labeler *labeler_at(uint32_t index)

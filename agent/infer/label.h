@@ -32,6 +32,7 @@ struct labeler {
 /*
  * inflection     drop above p97, normalise, argmax(ECDF(x) - x) on 10,000 points (LAKE's tooling for LinnOS)
  * percentile-85  slow is the slowest 15 %
+ * answer         what the kernel itself answered, 0 or 1: records of the kind `sched`
  * periods        slow are the reads of slow periods, outliers left out (Heimdall, EuroSys'25): label_periods.c
  */
 const struct labeler *labeler_find(const char *name); /* NULL when unknown */

@@ -100,7 +100,7 @@ $(B)/gen/%.o: $(B)/gen/%.c
 	$(Q)$(CC) -std=gnu11 -O2 -g -w -I. -I$(B)/gen -c -o $@ $<
 
 # BTF stays, DWARF goes: an object is a few KiB.
-$(B)/%.bpf.o: %.bpf.c vmlinux.h $(wildcard bpf/*.h bpf/*/*.h)
+$(B)/%.bpf.o: %.bpf.c vmlinux.h $(wildcard bpf/*.h bpf/*/*.h policies/*/*.h)
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c -o $@ $< && $(LLVM_STRIP) -g $@
 

@@ -325,8 +325,10 @@ static int policy_tables(struct bpf_policy *policy, char *error, size_t error_le
 	return 0;
 }
 
-static const char *const pins[] = { "verdicts", "slots", "policy", "trial", "counters", "history" };
+static const char *const pins[] = { "verdicts", "slots", "policy", "trial", "counters",
+	/* those that an object has */ "history", "sched_counts", "sched_end" };
 #define N_PINS (sizeof(pins) / sizeof(pins[0]))
+#define N_PINS_OF_ALL 5
 
 /* By name: reading a folder takes memory, and there may be none. */
 static void policy_unpin(const struct bpf_policy *policy)
@@ -356,6 +358,8 @@ static int policy_pin(struct bpf_policy *policy, char *error, size_t error_len)
 
 		snprintf(path, sizeof(path), "%.*s/%s", PATH_MAX - 32, policy->pin_dir, pins[i]);
 		unlink(path);
+		if (fd < 0 && i >= N_PINS_OF_ALL)
+			continue;
 		if (fd < 0 || bpf_obj_pin(fd, path))
 			goto failed;
 	}
@@ -408,11 +412,12 @@ int bpf_policy_open(struct bpf_policy *policy, const char *path, const char *nam
 		if (most < bpf_map__max_entries(map))
 			bpf_map__set_max_entries(map, most < 64 ? 64 : (__u32)most);
 	}
+	bpf_sched_prepare(&policy->sched, policy->object, policy->n_cpus);
 	/* libbpf forgets the inner definition once it has made the outer map. */
 	map = bpf_object__find_map_by_name(policy->object, "inflight");
 	if (map && bpf_map__inner_map(map))
 		policy->inflight_bytes = bpf_map__value_size(bpf_map__inner_map(map));
-	else
+	else if (!policy->sched.known)
 		err = err ? err : -EPROTO;
 	if (!err)
 		err = bpf_object__load(policy->object);
@@ -429,6 +434,8 @@ int bpf_policy_open(struct bpf_policy *policy, const char *path, const char *nam
 	policy->counters_fd = bpf_object__find_map_fd_by_name(policy->object, "counters");
 	policy->inflight_fd = bpf_object__find_map_fd_by_name(policy->object, "inflight");
 	err = policy_tables(policy, error, error_len);
+	if (!err)
+		err = bpf_sched_tables(&policy->sched, policy->object, error, error_len);
 	if (err)
 		goto out_close;
 	if (snprintf(policy->pin_dir, sizeof(policy->pin_dir), "%s/%s", bpffs_dir, name) >=
@@ -448,6 +455,14 @@ out_close:
 	return err;
 }
 
+/* Has it a hook of its own, and was it loaded? Those of a scheduler come on with bpf_sched_on(). */
+static bool is_hook(const struct bpf_program *program)
+{
+	return bpf_program__autoload(program) &&
+	       bpf_program__type(program) != BPF_PROG_TYPE_SYSCALL &&
+	       bpf_program__type(program) != BPF_PROG_TYPE_STRUCT_OPS;
+}
+
 int bpf_policy_attach(struct bpf_policy *policy, char *error, size_t error_len)
 {
 	struct bpf_program *program;
@@ -457,12 +472,20 @@ int bpf_policy_attach(struct bpf_policy *policy, char *error, size_t error_len)
 	{
 		struct bpf_link *link;
 
-		if (bpf_program__type(program) == BPF_PROG_TYPE_SYSCALL)
+		if (!is_hook(program))
 			continue;
 		link = policy->n_links < BPF_POLICY_MAX_LINKS ? bpf_program__attach(program) : NULL;
 		if (!link) {
 			int err = errno ? -errno : -E2BIG;
 
+			/* A function may be there and not be hooked: then a scheduler is all there is. */
+			if (policy->sched.scheduler && err != -E2BIG) {
+				policy->sched.observes = false;
+				snprintf(policy->sched.silent, sizeof(policy->sched.silent),
+					"the hook %.40s cannot be attached: %.60s",
+					bpf_program__name(program), strerror(-err));
+				continue;
+			}
 			snprintf(error, error_len, "The hook %s cannot be attached: %s%s.",
 				bpf_program__name(program), strerror(-err), bpf_complaint());
 			bpf_policy_detach(policy);
@@ -475,6 +498,7 @@ int bpf_policy_attach(struct bpf_policy *policy, char *error, size_t error_len)
 
 void bpf_policy_detach(struct bpf_policy *policy)
 {
+	bpf_sched_off(&policy->sched);
 	while (policy->n_links > 0)
 		bpf_link__destroy(policy->link[--policy->n_links]);
 }
@@ -482,6 +506,7 @@ void bpf_policy_detach(struct bpf_policy *policy)
 void bpf_policy_close(struct bpf_policy *policy)
 {
 	bpf_policy_detach(policy);
+	bpf_sched_close(&policy->sched);
 	policy_unpin(policy);
 	unmap_table(policy->verdicts, sizeof(struct semantos_verdict_row), SEMANTOS_MAX_SLOTS);
 	unmap_table(policy->slots, sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS);
@@ -502,10 +527,12 @@ int bpf_policy_control(const struct bpf_policy *policy, const struct semantos_co
 int bpf_policy_inflight_set(const struct bpf_policy *policy, uint32_t slot, uint32_t entries)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_INNER_MAP);
-	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "inflight", sizeof(uint32_t),
-		policy->inflight_bytes, entries, &options);
-	int err = 0;
+	int fd, err = 0;
 
+	if (policy->inflight_fd < 0)
+		return 0;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "inflight", sizeof(uint32_t),
+		policy->inflight_bytes, entries, &options);
 	if (fd < 0)
 		return -errno;
 	if (bpf_map_update_elem(policy->inflight_fd, &slot, &fd, BPF_ANY))
@@ -522,6 +549,10 @@ int64_t bpf_policy_inflight_count(const struct bpf_policy *policy, uint32_t slot
 	__u32 id;
 	int fd = -1, err = 0;
 
+	if (policy->inflight_fd < 0) {
+		n = 0;
+		goto out;
+	}
 	if (!keys || !entries || bpf_map_lookup_elem(policy->inflight_fd, &slot, &id))
 		goto out;
 	fd = bpf_map_get_fd_by_id(id);

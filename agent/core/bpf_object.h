@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "agent/core/bpf_sched.h"
 #include "bpf/wire.h"
 
 #define BPF_POLICY_MAX_LINKS 16
@@ -46,7 +47,9 @@ struct bpf_policy {
 	struct bpf_object *object;
 	struct bpf_link *link[BPF_POLICY_MAX_LINKS];
 	int n_links, n_cpus;
-	int control_fd, rings_fd, inflight_fd, counters_fd;
+	int control_fd, rings_fd, counters_fd;
+	int inflight_fd; /* -1: this object has no requests in flight */
+	struct bpf_sched sched; /* its scheduler, where it has one */
 	uint32_t inflight_bytes; /* value size of a device's array of requests in flight */
 	struct semantos_verdict_row *verdicts; /* [SEMANTOS_MAX_SLOTS], read-write */
 	const volatile struct semantos_slot *slots; /* [SEMANTOS_MAX_SLOTS], read-only */

@@ -289,12 +289,21 @@ static void attach(
 			policy_close(call.policy);
 		goto out;
 	}
+	err = core_sched_match(core, call.policy, call.error, sizeof(call.error));
+	if (err) {
+		answer(reply, err, "%.31s is not attached: %s", name, call.error);
+		control_take_down(core, call.policy);
+		goto out;
+	}
 	core_volume_up(core, call.policy); /* what hinders it is in the log, and tried again */
 	policy_mode_text(mode, percent, mode_now);
 	answer(reply, 0, "%.31s: detached -> %s, because it was asked for.", name, mode_now);
 	log_info("%s", reply->text);
 	core_note(core, name, "detached", mode_now, "it was asked for", manifest->summary,
-		"its hooks see every read of the disks it follows; see `semantosctl status`");
+		manifest_is_sched(manifest)
+			? "its hook hears the kernel's own answers; see `semantosctl status`"
+			: "its hooks see every read of the disks it follows; see `semantosctl "
+			  "status`");
 out:
 	free(manifest);
 }
@@ -404,6 +413,26 @@ static void do_mode(void *ctx)
 		no_such(call);
 }
 
+/* A mode that a scheduler must be taken on or off for; where that fails the policy is back in shadow. */
+static void mode_carry_out(struct core *core, struct call *call)
+{
+	struct control_reply *reply = call->reply, back = { 0 };
+	struct call shadow = {
+		.core = core, .name = call->name, .mode = SEMANTOS_SHADOW, .reply = &back
+	};
+	char error[256];
+	int err;
+
+	pthread_mutex_lock(&core->change);
+	err = control_find(core, call->name, &call->policy);
+	err = err ? 0 : core_sched_match(core, call->policy, error, sizeof(error));
+	if (err)
+		loop_call(core->loop, do_mode, &shadow, CONTROL_WAIT_MS);
+	pthread_mutex_unlock(&core->change);
+	if (err)
+		answer(reply, err, "%.31s stays in shadow: %s", call->name, error);
+}
+
 void control_mode(
 	struct core *core, const char *name, const char *mode_text, struct control_reply *reply)
 {
@@ -417,6 +446,8 @@ void control_mode(
 	err = loop_call(core->loop, do_mode, &call, CONTROL_WAIT_MS);
 	if (err)
 		answer_lost(reply, err);
+	else if (!reply->error)
+		mode_carry_out(core, &call);
 }
 
 static void do_use_model(void *ctx)

@@ -155,8 +155,11 @@ static void renew_lease(struct core *core)
 static void on_lease(void *ctx)
 {
 	struct core *core = ctx;
+	bool needed = false;
 
-	if (core->quiet_renewals++ >= CORE_LEASE_REST) {
+	for (uint32_t i = 0; i < core->n_policies; i++)
+		needed |= policy_needs_lease(core->policy[i]);
+	if (!needed && core->quiet_renewals++ >= CORE_LEASE_REST) {
 		core->lease_running = false;
 		loop_timer_set(core->lease_timer, 0);
 		return;
@@ -192,6 +195,7 @@ static void on_tick(void *ctx)
 		policy_tick(core->policy[i]);
 	guard_tick(core->guard);
 	core_module_tick(core);
+	core_sched_tick(core);
 }
 
 static void on_rescan(void *ctx)
@@ -399,6 +403,7 @@ int core_run(struct core *core)
 	/* At once: the heartbeat has ended with the loop, and a silent agent's changes are undone. */
 	guard_end(core->guard, core->upgrade ? SAFETY_UPGRADE : SAFETY_STOP);
 	core_module_end(core);
+	core_sched_end(core);
 	/* The loop has ended: this thread alone touches the policies now, once a change under way is through. */
 	pthread_mutex_lock(&core->change);
 	while (core->n_policies) {

@@ -45,6 +45,12 @@ struct core {
 	atomic_bool module_done, module_complained;
 	uint64_t module_next; /* tick of the next try */
 
+	/* core_sched.c; the loop's thread but for sched_done and, under `change`, the rest */
+	pthread_t sched_thread;
+	bool sched_busy;
+	atomic_bool sched_done;
+	uint64_t sched_off_ns; /* when a scheduler of ours was taken off the last time; 0 = never */
+
 	pthread_mutex_t change; /* held across attach and detach: one change of the set at a time */
 	struct policy *
 		policy[CONTROL_MAX_POLICIES]; /* loop's thread, or holder of `change` for reading */
@@ -70,6 +76,14 @@ void core_module_tick(struct core *core);
 void core_module_end(struct core *core);
 /* With `change` held, not on the loop's thread: the policy decides for volumes, if it wants to and the module is there. */
 int core_volume_up(struct core *core, struct policy *policy);
+
+/*
+ * core_sched.c. Once a second, on the loop's thread: schedulers that no longer fit their policy's mode are taken off on a
+ * thread of its own. core_sched_match: with `change` held, not on the loop's thread; 0 or -errno with one sentence.
+ */
+void core_sched_tick(struct core *core);
+void core_sched_end(struct core *core);
+int core_sched_match(struct core *core, struct policy *policy, char *error, size_t error_len);
 
 /* control.c, with `change` held: hooks off, out of the loop, audited, closed. 0 or -errno of loop_call(). */
 int control_take_down(struct core *core, struct policy *policy);

@@ -190,6 +190,11 @@ static char *next_line(char *out, int size, void *stream)
 	return out;
 }
 
+bool manifest_is_sched(const struct manifest *manifest)
+{
+	return strcmp(manifest->record, "sched") == 0;
+}
+
 /* The name becomes a folder of the state directory and of the BPF file system, which knows no dots. */
 static bool name_fits(const char *name)
 {
@@ -227,16 +232,25 @@ static int manifest_check(const struct reading *reading)
 	else if (!file_fits(manifest->model))
 		refuse(reading, LINE_OF(model),
 			"[model] file must be the name of a file in the policy's own folder");
-	else if (strcmp(manifest->record, "block"))
-		refuse(reading, LINE_OF(record), "no records of kind '%s' are known; 'block' is",
+	else if (strcmp(manifest->record, "block") && !manifest_is_sched(manifest))
+		refuse(reading, LINE_OF(record),
+			"no records of kind '%s' are known; 'block' and 'sched' are",
 			manifest->record);
+	else if (manifest_is_sched(manifest) != !strcmp(manifest->encoder, "mllb"))
+		refuse(reading, LINE_OF(encoder),
+			"encoder '%s' is not for records of kind '%s'; mllb is for 'sched' alone",
+			manifest->encoder, manifest->record);
+	else if (manifest_is_sched(manifest) && manifest->volume[0])
+		refuse(reading, LINE_OF(volume),
+			"records of kind 'sched' decide for no replica volume");
 	else if (strcmp(manifest->decide, "async") && strcmp(manifest->decide, "inline"))
 		refuse(reading, LINE_OF(decide), "decide '%s' is none of async, inline",
 			manifest->decide);
 	else if (!file_fits(manifest->volume))
 		refuse(reading, LINE_OF(volume),
 			"volume must be the name of a file in the policy's own folder");
-	else if (strcmp(manifest->decide, "inline") == 0 && !manifest->volume[0])
+	else if (strcmp(manifest->decide, "inline") == 0 && !manifest->volume[0] &&
+		 !manifest_is_sched(manifest))
 		refuse(reading, LINE_OF(decide),
 			"decide = inline needs an object that decides, [policy] volume");
 	else if (strcmp(manifest->predicts, "class") && strcmp(manifest->predicts, "latency"))

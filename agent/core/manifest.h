@@ -9,6 +9,7 @@
 #define SEMANTOS_CORE_MANIFEST_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "agent/core/learn.h"
@@ -21,7 +22,7 @@ struct manifest {
 	char name[32];
 	char summary[128];
 	char object[NAME_MAX + 1]; /* BPF object, a file of the folder */
-	char record[32]; /* kind of record: block */
+	char record[32]; /* kind of record: block, sched */
 	char decide
 		[32]; /* how it decides for volumes: async (by verdicts) or inline (by its model, in the kernel) */
 	char volume[NAME_MAX +
@@ -53,6 +54,9 @@ int manifest_parse(const char *text, const char *directory, struct manifest *man
 /* Find <name>/policy.conf along a colon-separated path and load it. -ENOENT when no folder has that name. */
 int manifest_find(const char *path, const char *name, struct manifest *manifest, char *error,
 	size_t error_len);
+
+/* Its records are of tasks and CPUs (bpf/sched_wire.h), not of reads of disks. */
+bool manifest_is_sched(const struct manifest *manifest);
 
 /* The recipe learn() needs. 0 or -EINVAL with a sentence (an encoder or labeler nobody knows, bad widths). */
 int manifest_recipe(const struct manifest *manifest, struct learn_recipe *recipe, char *error,

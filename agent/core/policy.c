@@ -205,6 +205,7 @@ void policy_detach(struct policy *policy)
 	if (policy->volume)
 		bpf_volume_detach(policy->volume);
 	bpf_policy_detach(&policy->bpf);
+	policy->sched_on = false;
 }
 
 void policy_leave(struct policy *policy)
@@ -237,7 +238,8 @@ static uint64_t unaccounted(struct policy *policy)
 
 	if (bpf_policy_counters(&policy->bpf, &sum))
 		return 0; /* nothing can be said */
-	return apart(c[SEMANTOS_C_REQUESTS], c[SEMANTOS_C_REQUESTS_SUBMITTED] +
+	return policy_sched_audit(policy) +
+	       apart(c[SEMANTOS_C_REQUESTS], c[SEMANTOS_C_REQUESTS_SUBMITTED] +
 						     c[SEMANTOS_C_DROP_OVER_BUDGET] +
 						     c[SEMANTOS_C_DROP_RING_FULL]) +
 	       apart(c[SEMANTOS_C_REQUESTS_SUBMITTED],
@@ -308,6 +310,7 @@ void policy_tick(struct policy *policy)
 	uint32_t looks = 0, slot = policy->next_look;
 
 	check_records(policy);
+	policy_sched_tick(policy);
 	policy_try(policy);
 	drain_window_set(policy->drain, window_ns(policy));
 

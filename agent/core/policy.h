@@ -70,6 +70,17 @@ void policy_volume_join(struct policy *policy, struct bpf_volume *volume);
 struct bpf_volume *policy_volume_leave(struct policy *policy);
 const char *policy_decide(const struct policy *policy); /* inline, async */
 
+/*
+ * Policies of scheduling (policy_sched.c). The scheduler is on in the modes canary and enforce, and only then.
+ * match: by the mode the policy has now; waits for the kernel, for the holder of the core's `change` alone. 0, or -errno
+ * with one sentence: then the policy belongs into shadow. unmatched: match would have something to do; any thread.
+ */
+int policy_sched_match(struct policy *policy, char *error, size_t error_len);
+bool policy_sched_unmatched(const struct policy *policy);
+bool policy_sched_on(const struct policy *policy); /* any thread */
+/* Decisions are made in the kernel without any record: the lease must not rest. */
+bool policy_needs_lease(const struct policy *policy);
+
 /* "shadow", "canary:N", "enforce" */
 void policy_mode_text(enum semantos_mode mode, uint32_t canary_percent, char text[POLICY_MODE_LEN]);
 void policy_mode_now(const struct policy *policy, char text[POLICY_MODE_LEN]);

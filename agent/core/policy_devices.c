@@ -32,7 +32,10 @@ static void on_obey(void *ctx, uint32_t slot, bool obey, bool choose)
 
 static void on_answers(void *ctx, uint32_t slot, const struct model *model)
 {
-	policy_volume_model(ctx, slot, model);
+	if (policy_is_sched(ctx))
+		policy_sched_model(ctx, model);
+	else
+		policy_volume_model(ctx, slot, model);
 }
 
 static bool on_decides(void *ctx)
@@ -48,7 +51,7 @@ static bool wanted(const struct policy *policy, const struct disk *disk)
 		options->n_exclude, "/sys");
 }
 
-static void remove_device(struct policy *policy, uint32_t slot)
+void policy_remove_device(struct policy *policy, uint32_t slot)
 {
 	struct device *device = policy->device[slot];
 	int64_t in_flight;
@@ -68,7 +71,7 @@ static void remove_device(struct policy *policy, uint32_t slot)
 	device_free(device);
 }
 
-static void add_device(struct policy *policy, const struct disk *disk)
+void policy_add_device(struct policy *policy, const struct disk *disk)
 {
 	struct semantos_control command = {
 		.op = SEMANTOS_CTL_SLOT_ADD,
@@ -120,8 +123,11 @@ static void add_device(struct policy *policy, const struct disk *disk)
 	}
 	if (slot >= policy->n_slots)
 		policy->n_slots = slot + 1;
-	log_info("%s: follows %s (%u:%u).", policy_name(policy), disk->name, disk->major,
-		disk->minor);
+	if (policy_is_sched(policy))
+		log_info("%s: follows %s.", policy_name(policy), disk->name);
+	else
+		log_info("%s: follows %s (%u:%u).", policy_name(policy), disk->name, disk->major,
+			disk->minor);
 }
 
 static bool follows_any(const struct policy *policy)
@@ -136,6 +142,10 @@ void policy_sync_disks(struct policy *policy, const struct disk *disks, size_t n
 {
 	bool present[DISK_MAX] = { false };
 
+	if (policy_is_sched(policy)) {
+		policy_sched_sync(policy, n == 0);
+		return;
+	}
 	for (uint32_t slot = 0; slot < policy->n_slots; slot++) {
 		const struct disk *mine =
 			policy->device[slot] ? device_disk(policy->device[slot]) : NULL;
@@ -155,7 +165,7 @@ void policy_sync_disks(struct policy *policy, const struct disk *disks, size_t n
 				log_info("%s: no longer follows %s, because it is gone or was "
 					 "replaced.",
 					policy_name(policy), mine->name);
-			remove_device(policy, slot);
+			policy_remove_device(policy, slot);
 		}
 	}
 	policy->n_unsupported = 0;
@@ -163,7 +173,7 @@ void policy_sync_disks(struct policy *policy, const struct disk *disks, size_t n
 		if (present[i] || !wanted(policy, &disks[i]))
 			continue;
 		if (disks[i].supported)
-			add_device(policy, &disks[i]);
+			policy_add_device(policy, &disks[i]);
 		else if (policy->n_unsupported < POLICY_MAX_UNSUPPORTED)
 			policy->unsupported[policy->n_unsupported++] = disks[i];
 	}
@@ -283,7 +293,9 @@ int policy_view(struct policy *policy, bool lease_alive, struct policy_view *vie
 		out->phase = DEVICE_UNSUPPORTED;
 		snprintf(out->note, sizeof(out->note), "%s", policy->unsupported[i].note);
 	}
-	if (policy->mode != SEMANTOS_SHADOW && !obeyed_devices(policy))
+	if (policy_is_sched(policy))
+		policy_sched_note(policy, view->note, sizeof(view->note));
+	else if (policy->mode != SEMANTOS_SHADOW && !obeyed_devices(policy))
 		snprintf(view->note, sizeof(view->note),
 			"no device has a model with signal yet, so its verdicts are obeyed "
 			"nowhere");

@@ -5,6 +5,7 @@
 #ifndef SEMANTOS_CORE_POLICY_INTERNAL_H
 #define SEMANTOS_CORE_POLICY_INTERNAL_H
 
+#include <stdatomic.h>
 #include <time.h>
 #include "agent/core/device.h"
 #include "agent/core/drain.h"
@@ -67,6 +68,10 @@ struct policy {
 	uint64_t gone_batches, gone_stored, gone_stale; /* of devices that left */
 	uint64_t refused_before; /* bad records up to the last tick */
 	bool held; /* ejected, and about to be taken down */
+	atomic_bool sched_on; /* its scheduler is attached; written by the holder of `change` */
+	uint64_t sched_ends; /* times the kernel ended it, as far as that was looked at */
+	uint32_t sched_generation; /* of the net in the kernel */
+	char sched_note[160]; /* how it ended the last time, or why it is not on */
 	struct timespec since;
 };
 
@@ -75,6 +80,16 @@ void policy_try(struct policy *policy); /* once a second: does the canary decide
 void policy_volume_model(struct policy *policy, uint32_t slot, const struct model *model);
 /* Half a sentence on what came of deciding for volumes; "" where it decides for none. */
 void policy_volume_note(const struct policy *policy, char *text, size_t len);
+/* policy_devices.c */
+void policy_add_device(struct policy *policy, const struct disk *disk);
+void policy_remove_device(struct policy *policy, uint32_t slot);
+/* policy_sched.c */
+bool policy_is_sched(const struct policy *policy);
+void policy_sched_model(struct policy *policy, const struct model *model); /* NULL: nothing changes */
+void policy_sched_tick(struct policy *policy);
+void policy_sched_sync(struct policy *policy, bool leave); /* its one device: all CPUs */
+void policy_sched_note(const struct policy *policy, char *text, size_t len);
+uint64_t policy_sched_audit(const struct policy *policy);
 int policy_push_row(struct policy *policy); /* mode, TTL and budget into the kernel's row */
 
 #endif

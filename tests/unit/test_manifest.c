@@ -227,7 +227,7 @@ static void meanings_are_checked(void **state)
 	refused_key("policy", "decide = inline", "needs an object that decides");
 	refused_key("policy", "decide = hold", "none of async, inline");
 	refused_key("policy", "volume = ../x.bpf.o", "policy's own folder");
-	refused_key("policy", "record = reclaim", "'block' is");
+	refused_key("policy", "record = reclaim", "'block' and 'sched' are");
 	refused_key("policy", "mode = canary:0", "canary:N");
 	refused_key("policy", "mode = canary:100", "canary:N");
 	refused_key("policy", "mode = canary:5x", "canary:N");

@@ -2,7 +2,7 @@
 # The lab: stock kernels in QEMU. Programs for the guest are tests/vm/*.c. The loads are static and know nothing of the
 # product, so that they need no library there; the others run parts of the product.
 
-VM_STATIC := $(addprefix $(B)/tests/vm/,loadgen loopload nowaitread replaylog uringread verifyio)
+VM_STATIC := $(addprefix $(B)/tests/vm/,loadgen loopload nowaitread replaylog schedload uringread verifyio)
 VM_PROGS := $(patsubst %.c,$(B)/%,$(filter-out %.bpf.c,$(wildcard tests/vm/*.c)))
 VM_BPF_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/vm/*.bpf.c))
 KERNELS ?= 6.1 6.12 6.18 7

@@ -53,8 +53,8 @@ struct semantos_sched_record {
 	wire_u64 reserved2[2];
 };
 
-#define SEMANTOS_SCHED_SAME_PLACE(sched, block) \
-	_Static_assert(__builtin_offsetof(struct semantos_sched_record, sched) == \
+#define SEMANTOS_SCHED_SAME_PLACE(sched, block)                                         \
+	_Static_assert(__builtin_offsetof(struct semantos_sched_record, sched) ==       \
 			       __builtin_offsetof(struct semantos_block_record, block), \
 		"wire offset of " #sched)
 SEMANTOS_ASSERT_SIZE(struct semantos_sched_record, sizeof(struct semantos_block_record));

@@ -64,9 +64,8 @@ void bpf_sched_prepare(struct bpf_sched *sched, struct bpf_object *object, int n
 
 	memset(sched, 0, sizeof(*sched));
 	sched->n_cpus = n_cpus;
-	bpf_object__for_each_map(map, object)
-		if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
-			scheduler = map;
+	bpf_object__for_each_map(map, object) if (bpf_map__type(map) == BPF_MAP_TYPE_STRUCT_OPS)
+		scheduler = map;
 	sched->known = scheduler != NULL;
 	if (!sched->known)
 		return;
@@ -206,8 +205,7 @@ int bpf_sched_counts(const struct bpf_sched *sched, struct semantos_sched_row *s
 
 int bpf_sched_model(const struct bpf_sched *sched, const struct mlp_model *net)
 {
-	int fd = bpf_map_create(
-		BPF_MAP_TYPE_ARRAY, "net", sizeof(uint32_t), sizeof(*net), 1, NULL);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "net", sizeof(uint32_t), sizeof(*net), 1, NULL);
 	uint32_t zero = 0;
 	int err = fd < 0 ? -errno : 0;
 
@@ -231,8 +229,8 @@ uint64_t bpf_sched_unaccounted(const struct semantos_sched_row *sum)
 			 c[SEMANTOS_S_PLAIN_NO_SIGNAL] + c[SEMANTOS_S_PLAIN_SHADOW] +
 			 c[SEMANTOS_S_PLAIN_CONTROL];
 
-	return apart(c[SEMANTOS_S_CANDIDATES], c[SEMANTOS_S_NET] + plain + c[SEMANTOS_S_WAITED] +
-						       c[SEMANTOS_S_FIXED]) +
+	return apart(c[SEMANTOS_S_CANDIDATES],
+		       c[SEMANTOS_S_NET] + plain + c[SEMANTOS_S_WAITED] + c[SEMANTOS_S_FIXED]) +
 	       apart(c[SEMANTOS_S_YES], c[SEMANTOS_S_MOVED] + c[SEMANTOS_S_LOST]) +
 	       apart(c[SEMANTOS_S_NET], c[SEMANTOS_S_NET_YES] + c[SEMANTOS_S_NET_NO]);
 }

@@ -85,7 +85,8 @@ void policy_add_device(struct policy *policy, const struct disk *disk);
 void policy_remove_device(struct policy *policy, uint32_t slot);
 /* policy_sched.c */
 bool policy_is_sched(const struct policy *policy);
-void policy_sched_model(struct policy *policy, const struct model *model); /* NULL: nothing changes */
+void policy_sched_model(
+	struct policy *policy, const struct model *model); /* NULL: nothing changes */
 void policy_sched_tick(struct policy *policy);
 void policy_sched_sync(struct policy *policy, bool leave); /* its one device: all CPUs */
 void policy_sched_note(const struct policy *policy, char *text, size_t len);

@@ -51,10 +51,9 @@ void policy_sched_model(struct policy *policy, const struct model *model)
 	if (err)
 		log_warn("%s: the model %s is not used in the kernel: %s.", policy_name(policy),
 			model->name,
-			err == -EINVAL ? "its shape is not that of the net there"
-			: err == -ERANGE
-				? "a number of it is too large there"
-				: strerror(-err));
+			err == -EINVAL	 ? "its shape is not that of the net there"
+			: err == -ERANGE ? "a number of it is too large there"
+					 : strerror(-err));
 }
 
 bool policy_sched_on(const struct policy *policy)

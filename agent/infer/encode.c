@@ -107,8 +107,8 @@ static const struct encoder encoders[] = {
 		32, encode_latency_ages },
 	{ "pending-only", "the number of pages in flight, the baseline to beat", 1,
 		SEMANTOS_HIST_PENDING_MAX, encode_pending_only },
-	{ "mllb", "15 numbers of a task and two CPUs: may it migrate? (MLLB, APSys'20)", SCHED_FEATURES,
-		SCHED_FEATURE_MOST, encode_mllb },
+	{ "mllb", "15 numbers of a task and two CPUs: may it migrate? (MLLB, APSys'20)",
+		SCHED_FEATURES, SCHED_FEATURE_MOST, encode_mllb },
 };
 
 const struct encoder *encoder_at(uint32_t index)

@@ -45,7 +45,8 @@ struct scx_cgroup_init_args {
 	__u32 weight;
 };
 
-struct scx_cpu_acquire_args {};
+struct scx_cpu_acquire_args {
+};
 
 struct scx_cpu_release_args {
 	enum scx_cpu_preempt_reason reason; /* 0 real-time, 1 deadline, 2 stop */
@@ -115,8 +116,8 @@ extern void scx_bpf_dsq_insert_vtime(struct task_struct *p, __u64 dsq_id, __u64 
 	__u64 enq_flags) __ksym __weak;
 extern bool scx_bpf_dsq_move_to_local(__u64 dsq_id) __ksym __weak;
 extern bool scx_bpf_dsq_move_to_local___v2___compat(__u64 dsq_id, __u64 enq_flags) __ksym __weak;
-extern bool scx_bpf_dsq_move(struct bpf_iter_scx_dsq *it__iter, struct task_struct *p,
-	__u64 dsq_id, __u64 enq_flags) __ksym __weak;
+extern bool scx_bpf_dsq_move(struct bpf_iter_scx_dsq *it__iter, struct task_struct *p, __u64 dsq_id,
+	__u64 enq_flags) __ksym __weak;
 extern __u32 scx_bpf_reenqueue_local(void) __ksym __weak;
 extern int bpf_iter_scx_dsq_new(
 	struct bpf_iter_scx_dsq *it, __u64 dsq_id, __u64 flags) __ksym __weak;

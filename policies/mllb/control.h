@@ -16,8 +16,8 @@
 static __always_inline int control_policy(
 	const struct semantos_control *command, struct semantos_policy *pol)
 {
-	if (command->mode > SEMANTOS_ENFORCE || command->canary_percent > 100 ||
-		!command->ttl_ns || command->ttl_ns > SEMANTOS_LEASE_NS)
+	if (command->mode > SEMANTOS_ENFORCE || command->canary_percent > 100 || !command->ttl_ns ||
+		command->ttl_ns > SEMANTOS_LEASE_NS)
 		return CTL_EINVAL;
 	pol->version = SEMANTOS_WIRE_VERSION;
 	pol->mode = command->mode;

@@ -70,8 +70,7 @@ static __always_inline void group_count(struct task_struct *p, __s64 weight, __s
 	if (!cgrp)
 		return;
 	level = cgrp->level;
-	bpf_for(i, 0, GROUP_DEPTH)
-	{
+	bpf_for (i, 0, GROUP_DEPTH) {
 		struct mllb_group *group;
 		__s32 before;
 
@@ -115,8 +114,7 @@ static __always_inline __u32 group_factor_of(struct cgroup *cgrp)
 	__u64 factor = GROUP_ONE;
 	int level = cgrp->level, i;
 
-	bpf_for(i, 0, GROUP_DEPTH)
-	{
+	bpf_for (i, 0, GROUP_DEPTH) {
 		struct mllb_group *group;
 		__s64 sum;
 

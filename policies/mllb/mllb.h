@@ -14,7 +14,8 @@
 #include "bpf/lib/sched_features.h"
 #include "bpf/sched_wire.h"
 
-#define MLLB_NICE_TRIES 1 /* looks that moved nothing before a hot task is moved, as the kernel bears it */
+#define MLLB_NICE_TRIES \
+	1 /* looks that moved nothing before a hot task is moved, as the kernel bears it */
 #define MLLB_SLICE_SHIFT 27 /* canary: slices of 134 ms belong to one group or the other */
 
 struct mllb_cpu {

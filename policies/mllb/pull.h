@@ -26,8 +26,7 @@ static __always_inline __s32 longest_queue(__s32 cpu, __s32 least)
 	__s32 n_cpus = scx_bpf_nr_cpu_ids(), best = -1, i;
 	__s32 last = n_cpus < PULL_CPUS ? n_cpus : PULL_CPUS;
 
-	bpf_for(i, 1, last)
-	{
+	bpf_for (i, 1, last) {
 		__s32 other = cpu + i < n_cpus ? cpu + i : cpu + i - n_cpus;
 		__s32 queued = scx_bpf_dsq_nr_queued(other);
 

@@ -185,8 +185,7 @@ static void kernel_and_user_space_agree(void **state)
 			mlp_run(&net, &v);
 			run(&command);
 			assert_true(command.output == v.x[0]);
-			assert_int_equal(
-				command.answer, sched_net_says_yes(&net, &command.record));
+			assert_int_equal(command.answer, sched_net_says_yes(&net, &command.record));
 			yes += command.answer;
 		}
 		model_free(model);
@@ -268,8 +267,8 @@ static void conserved(void)
 							 c[SEMANTOS_C_DROP_OVER_BUDGET] +
 							 c[SEMANTOS_C_DROP_RING_FULL]);
 	assert_int_equal(c[SEMANTOS_C_REQUESTS_SUBMITTED], c[SEMANTOS_C_OUTCOMES]);
-	assert_int_equal(c[SEMANTOS_C_OUTCOMES], c[SEMANTOS_C_OUTCOMES_SUBMITTED] +
-							 c[SEMANTOS_C_DROP_OUTCOME_RING_FULL]);
+	assert_int_equal(c[SEMANTOS_C_OUTCOMES],
+		c[SEMANTOS_C_OUTCOMES_SUBMITTED] + c[SEMANTOS_C_DROP_OUTCOME_RING_FULL]);
 	assert_int_equal(c[SEMANTOS_C_REQUESTS_SUBMITTED] + c[SEMANTOS_C_OUTCOMES_SUBMITTED],
 		ring_delivered(reader) + ring_waiting_bytes(reader) / (sizeof(taken[0]) + 8));
 }

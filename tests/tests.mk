@@ -127,4 +127,4 @@ coverage-lines: ## how many lines of each file the unit tests run
 		/^Lines/ && file { sub(/.* /, "", $$3); printf "%5.1f %% of %4d lines  %s\n", $$2, $$3, file; \
 		hit += $$2 * $$3; all += $$3; file = "" } END { printf "%5.1f %% of %4d lines  in all\n", hit / all, all }'
 
--include tests/vm/vm.mk tests/bench/bench.mk tests/bench/infer.mk tests/bench/path.mk tests/bench/replica.mk tests/bench/tune.mk
+-include tests/vm/vm.mk tests/bench/bench.mk tests/bench/infer.mk tests/bench/path.mk tests/bench/replica.mk tests/bench/tune.mk tests/bench/policies.mk

@@ -106,6 +106,7 @@ static int look_at_btf(struct probe *probe, const char *root)
 		probe->btf = PROBE_YES;
 		probe->block_hooks = named(btf, (size_t)n, "btf_trace_block_rq_issue");
 		probe->sched_ext_config = named(btf, (size_t)n, "sched_ext_ops");
+		probe->migrate_hook = named(btf, (size_t)n, "can_migrate_task");
 		/* this struct exists only where modules bring BTF of their own */
 		probe->module_btf = named(btf, (size_t)n, "btf_module");
 	} else if (n == -EACCES) {

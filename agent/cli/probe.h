@@ -57,6 +57,7 @@ struct probe {
 	enum probe_known
 		bpf_capable; /* this process has CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN */
 	enum probe_known btf, block_hooks, module_btf, sched_ext_config;
+	enum probe_known migrate_hook; /* the balancer's question can be heard */
 	enum probe_known bpffs;
 	enum probe_known secure_boot; /* unknown = it could not be read */
 	bool efi;

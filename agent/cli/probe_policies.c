@@ -43,7 +43,7 @@ static bool any_blk_mq(const struct probe *probe)
 	return false;
 }
 
-static void observe(const struct probe *probe, bool block, char *out)
+static void observe(const struct probe *probe, bool block, bool sched, char *out)
 {
 	if (common(probe, out))
 		return;
@@ -51,6 +51,8 @@ static void observe(const struct probe *probe, bool block, char *out)
 		say(out, "the kernel's block tracepoints");
 	else if (block && !any_blk_mq(probe))
 		say(out, "a physical disk with request queues (blk-mq)");
+	else if (sched && probe->migrate_hook == PROBE_NO)
+		say(out, "a kernel whose can_migrate_task can be hooked");
 }
 
 static void sched_ext(const struct probe *probe, char *out)
@@ -107,7 +109,7 @@ static void judge(const struct probe *probe, struct probe_policy *policy, const 
 		/* no actuator of the agent acts on these: applications read the verdicts */
 		policy->uses[PROBE_ACTUATE] = !block && !sched;
 	}
-	observe(probe, block, policy->missing[PROBE_OBSERVE]);
+	observe(probe, block, sched, policy->missing[PROBE_OBSERVE]);
 	/* acting from user space needs root and the verdicts, no more */
 	common(probe, policy->missing[PROBE_ACTUATE]);
 	sched_ext(probe, policy->missing[PROBE_SCHED_EXT]);

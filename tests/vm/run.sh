@@ -18,6 +18,7 @@
 #   and judged as 6.12. --icount, --plain: only the boots of that clock. --append: more words for the command line.
 # SEMANTOS_SOAK=1 is passed on to the tests, which then take twenty times as long.
 # VM_FACTOR=N gives tests N times their time (2: what they say holds of a quiet machine), VM_MEMORY=MIB the machine its memory: for kernels that are slow and large.
+# VM_SMP=N gives it so many CPUs where time is not virtual.
 # VM_TESTS=DIR takes the tests from another folder. Run from the root of the tree, after make.
 # Output: PASS|FAIL|SKIP SERIES NAME lines, and a last line of totals. Logs: build/vm/SERIES[-icount].{console,report}
 # Exit: 0 all passed; 1 something failed, or 6.12 could not be had; 77 the host lacks QEMU or busybox.
@@ -77,7 +78,7 @@ seconds_of() { head -n 25 "$1" | sed -nE 's/^# timeout: *([0-9]+).*/\1/p' | grep
 
 # Boot once. The report and the console are left in files; 0 = the machine came to its init.
 boot() { # folder of the kernel, initramfs, log prefix, clock, seconds for all
-	local accel=(-accel tcg) smp=2 pid waited=0
+	local accel=(-accel tcg) smp=${VM_SMP:-2} pid waited=0
 	if [[ $4 == icount ]]; then
 		accel+=(-icount "shift=1,sleep=off")
 		smp=1

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * control.h - the agent's only way to change what the kernel side owns: the slot of all CPUs, and the policy row.
  *

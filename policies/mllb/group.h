@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * group.h - cgroup weights: a task's weight becomes its share of its group, times the group's share of its own, and so on.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * pull.h - a CPU with room looks for a task: the longest queue, its first few tasks, and of each whether it may be moved.
  *

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * queue.h - the scheduler: one queue a CPU, ordered by weighted virtual time; who wakes goes to an idle CPU, else to the
  * queue of its own; a CPU whose queue is empty looks for work elsewhere (pull.h).

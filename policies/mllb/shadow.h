@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * shadow.h - the kernel's own answers: each time its load balancer asks can_migrate_task(), what it saw and what it said.
  *

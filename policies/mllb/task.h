@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0 */
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
 /*
  * task.h - what the scheduler keeps of a task: virtual time and weight, and since when it waits or has not run.
  *

@@ -222,6 +222,7 @@ static void learn_start(struct device *device, const char *because)
 {
 	char name[MODEL_NAME_LEN];
 	struct semantos_block_record *rows = device->rows;
+	const char *kind = encoder_rows(encoder_find(device->env.recipe->encoder));
 	size_t n = device->n_rows;
 
 	snprintf(name, sizeof(name), "%.14s-%.15s", device->env.manifest->name, device->disk.name);
@@ -234,8 +235,8 @@ static void learn_start(struct device *device, const char *because)
 			device->disk.name);
 		return;
 	}
-	log_info("%s: training on %zu reads, because %s.", device->disk.name, n, because);
-	snprintf(device->note, sizeof(device->note), "training on %zu reads", n);
+	log_info("%s: training on %zu %s, because %s.", device->disk.name, n, kind, because);
+	snprintf(device->note, sizeof(device->note), "training on %zu %s", n, kind);
 }
 
 /* The model in use fits this disk no longer; NULL = it does. */

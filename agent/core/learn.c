@@ -277,6 +277,7 @@ void learn(const struct semantos_block_record *records, size_t n, const struct l
 	rows_result_clear(result);
 	if (!encoder)
 		return fail(result, -EINVAL, "No encoder is called '%s'.", recipe->encoder);
+	result->baseline = encoder_baseline(encoder);
 	if (!labeler)
 		return fail(result, -EINVAL, "No labeler is called '%s'.", recipe->labeler);
 	if (!recipe_valid(recipe, result))
@@ -316,8 +317,8 @@ void learn(const struct semantos_block_record *records, size_t n, const struct l
 	}
 	/* With counts of up to 8 digits this fits the 160 characters a device's note has on the display. */
 	rows_compare(result, compared, sizeof(compared));
-	snprintf(result->text, sizeof(result->text), "learned %s reads: held-out %s: %s",
-		rows_count(split.train, count), compared,
+	snprintf(result->text, sizeof(result->text), "learned %s %s: held-out %s: %s",
+		rows_count(split.train, count), encoder_rows(encoder), compared,
 		result->heldout.signal ? "signal"
 				       : "it predicts in shadow and can be promoted to nothing");
 	result->model = model;

@@ -41,6 +41,7 @@ struct learn_result {
 	struct score_signal heldout;
 	struct choice_result
 		choice; /* its signal: reads may be moved; of a model that foresees latencies heldout.signal is the same */
+	const char *baseline; /* what heldout.baseline_auc is of: encoder_baseline() */
 	bool by_choice; /* the model foresees latencies */
 	double heldout_majority; /* accuracy of always answering the commoner class */
 	double heldout_accuracy, heldout_recall, heldout_precision;

@@ -281,7 +281,7 @@ const char *rows_count(size_t n, char text[32])
 void rows_compare(const struct learn_result *result, char *text, size_t text_len)
 {
 	const struct score_signal *heldout = &result->heldout;
-	const char *how = "no better than pending pages alone";
+	const char *how = "no better than", *baseline = result->baseline ?: "pending pages";
 
 	if (result->by_choice) {
 		snprintf(text, text_len,
@@ -292,9 +292,9 @@ void rows_compare(const struct learn_result *result, char *text, size_t text_len
 		return;
 	}
 	if (heldout->signal)
-		how = "better than pending pages alone";
+		how = "better than";
 	else if (heldout->gain_low > 0)
-		how = "too near to chance; pending pages alone";
-	snprintf(text, text_len, "AUC %.2f (95 %% %.2f-%.2f), %s (%.2f)", heldout->auc,
-		heldout->auc_low, heldout->auc_high, how, heldout->baseline_auc);
+		how = "too near to chance;";
+	snprintf(text, text_len, "AUC %.2f (95 %% %.2f-%.2f), %s %s alone (%.2f)", heldout->auc,
+		heldout->auc_low, heldout->auc_high, how, baseline, heldout->baseline_auc);
 }

@@ -100,15 +100,15 @@ static void encode_mllb(const struct semantos_block_record *record, float *featu
 
 static const struct encoder encoders[] = {
 	{ "linnos-digits", "31 decimal digits of pending pages and latencies (LinnOS, OSDI'20)", 31,
-		9, encode_linnos_digits },
+		9, encode_linnos_digits, NULL, NULL },
 	{ "heimdall", "12 numbers: operation, size, depth, last three reads (Heimdall, EuroSys'25)",
-		12, HEIMDALL_MAX, encode_heimdall },
+		12, HEIMDALL_MAX, encode_heimdall, NULL, NULL },
 	{ "latency-ages", "20 log-scaled numbers: depth, ages, moving average, last four reads", 20,
-		32, encode_latency_ages },
+		32, encode_latency_ages, NULL, NULL },
 	{ "pending-only", "the number of pages in flight, the baseline to beat", 1,
-		SEMANTOS_HIST_PENDING_MAX, encode_pending_only },
+		SEMANTOS_HIST_PENDING_MAX, encode_pending_only, NULL, NULL },
 	{ "mllb", "15 numbers of a task and two CPUs: may it migrate? (MLLB, APSys'20)",
-		SCHED_FEATURES, SCHED_FEATURE_MOST, encode_mllb },
+		SCHED_FEATURES, SCHED_FEATURE_MOST, encode_mllb, "answers", "time since it ran" },
 };
 
 const struct encoder *encoder_at(uint32_t index)
@@ -122,4 +122,14 @@ const struct encoder *encoder_find(const char *name)
 		if (!strcmp(encoders[i].name, name))
 			return &encoders[i];
 	return NULL;
+}
+
+const char *encoder_rows(const struct encoder *encoder)
+{
+	return encoder && encoder->rows ? encoder->rows : "reads";
+}
+
+const char *encoder_baseline(const struct encoder *encoder)
+{
+	return encoder && encoder->baseline ? encoder->baseline : "pending pages";
 }

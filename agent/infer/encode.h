@@ -20,7 +20,13 @@ struct encoder {
 	float x_max; /* no feature's magnitude exceeds this */
 	/* features: [n_features]. Needs record->history_len == SEMANTOS_HISTORY. */
 	void (*encode)(const struct semantos_block_record *record, float *features);
+	/* What its records are called, and the one number of them that a model must beat; NULL = reads, pending pages. */
+	const char *rows, *baseline;
 };
+
+/* With the words for NULL; static text. */
+const char *encoder_rows(const struct encoder *encoder);
+const char *encoder_baseline(const struct encoder *encoder);
 
 /*
  * linnos-digits  31 decimal digits, LinnOS (OSDI'20) and LAKE (ASPLOS'23)

@@ -73,7 +73,7 @@ static __always_inline int node_of(__u32 cpu)
 {
 	const int *node = NULL;
 
-	if (bpf_ksym_exists(numa_node))
+	if (bpf_ksym_exists(&numa_node))
 		node = bpf_per_cpu_ptr(&numa_node, cpu);
 	return node ? *node : 0;
 }

@@ -17,8 +17,8 @@ judged() { learned && [ "$(figure evaluated)" -gt 100 ]; }
 requests=4 # of enum semantos_counter
 
 clean
-$load mix --hogs 3 --sleepers 6 --seconds 140 >/tmp/mix &
-$load wake --wakers 1 --workers 4 --seconds 140 >/tmp/wake &
+$load mix --hogs 3 --sleepers 6 --seconds 900 >/tmp/mix &
+$load wake --wakers 1 --workers 4 --seconds 900 >/tmp/wake &
 start --policy mllb --rows 400
 until_true 20 attached mllb || fail "mllb is not attached"
 grep -q 'follows cpus' /tmp/agent.err || fail "it does not follow the CPUs"

@@ -8,7 +8,7 @@
 # needs: program:build/tests/vm/mllbnet file:build/policies/mllb/* file:build/policies/linnos/* file:build/bpf/*/*.bpf.o
 # needs: file:tests/vm/mllb.sh
 # required: 6.18
-# timeout: 170
+# timeout: 200
 
 fail() { tail -n 20 /tmp/agent.err; cat $scx/state; dmesg | tail -n 5; echo "$*"; exit 1; }
 # shellcheck source=tests/vm/mllb.sh
@@ -18,8 +18,8 @@ grew() { [ "$(counted "$1")" -gt "$2" ]; }
 
 clean
 net yes
-$load mix --hogs 4 --sleepers 6 --seconds 150 >/tmp/mix &
-$load wake --wakers 1 --workers 4 --seconds 150 >/tmp/wake &
+$load mix --hogs 4 --sleepers 6 --seconds 900 >/tmp/mix &
+$load wake --wakers 1 --workers 4 --seconds 900 >/tmp/wake &
 loads=$!
 start --policy linnos,mllb
 until_true 20 attached mllb || fail "mllb is not attached"

@@ -38,7 +38,7 @@ rm -rf /sys/fs/bpf/other
 until_true 10 kernels || fail "the other scheduler stays"
 
 # ---- a CPU goes and comes back
-$load wake --wakers 1 --workers 4 --seconds 100 >/tmp/wake &
+$load wake --wakers 1 --workers 4 --seconds 900 >/tmp/wake &
 wake=$!
 build/semantosctl mode mllb enforce || fail "no enforce"
 for round in 1 2 3; do

@@ -21,6 +21,11 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
 }
 
+static void do_awake(void *ctx)
+{
+	core_active(ctx);
+}
+
 int core_sched_match(struct core *core, struct policy *policy, char *error, size_t error_len)
 {
 	bool on = policy_sched_on(policy);
@@ -32,6 +37,9 @@ int core_sched_match(struct core *core, struct policy *policy, char *error, size
 	err = policy_sched_match(policy, error, error_len);
 	if (err)
 		return err;
+	/* An idle agent's lease rests; should the loop be too busy now, its next tick does this. */
+	if (!on)
+		loop_call(core->loop, do_awake, core, CONTROL_WAIT_MS);
 	if (on) {
 		core->sched_off_ns = now_ns();
 		log_info("%s: its scheduler is off after %.1f ms; the kernel's own schedules.",
@@ -66,6 +74,9 @@ void core_sched_tick(struct core *core)
 {
 	bool unmatched = false;
 
+	for (uint32_t i = 0; i < core->n_policies; i++)
+		if (policy_needs_lease(core->policy[i]))
+			core_active(core);
 	if (core->sched_busy && !core->sched_done)
 		return;
 	core_sched_end(core);

@@ -32,6 +32,10 @@ sum_of() { # table, number of the counter: summed over CPUs
 s_candidates=1 s_fixed=2 s_waited=3 s_net=4 s_no_lease=5 s_no_model=6 s_no_signal=7 s_shadow=8 s_control=9
 s_yes=12 s_moved=13 s_lost=14
 counted() { sum_of sched_counts "$1"; }
+decisions() { # all of them, in one line
+	counted 1 >/dev/null
+	tr -d ' \n"' </tmp/counts | grep -o 'count:\[[0-9,]*\]' | tr '\n' ' '
+}
 lawful() { # at rest: whatever was looked at was decided by somebody, whatever was to be moved was moved or lost
 	left=$(($(counted $s_candidates)))
 	for which in $s_fixed $s_waited $s_net $s_no_lease $s_no_model $s_no_signal $s_shadow $s_control; do

@@ -27,7 +27,7 @@ kernels || fail "its scheduler is on in shadow"
 build/semantosctl mode mllb enforce || fail "enforce was refused"
 ours || fail "the scheduler is not on: '$(scheduler)'"
 attached linnos || fail "linnos is gone"
-until_true 20 grew $s_net 100 || fail "the net decides nothing: $(cat /tmp/counts)"
+until_true 20 grew $s_net 100 || fail "the net decides nothing: $(decisions)"
 [ "$(counted $s_no_lease)" -lt "$(counted $s_net)" ] || fail "the lease is not kept alive"
 
 kill -STOP $agent
@@ -44,7 +44,7 @@ build/semantosctl mode mllb canary:50 || fail "no canary"
 until_true 10 grew $s_control 0 || fail "there is no control group"
 build/semantosctl mode mllb shadow || fail "no shadow"
 until_true 5 kernels || fail "the scheduler stays on in shadow"
-lawful || fail "decisions are unaccounted for: $(cat /tmp/counts)"
+lawful || fail "decisions are unaccounted for: $(decisions)"
 
 # Every 5 s for 30 s, or for 30 min.
 rounds=6

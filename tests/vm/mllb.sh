@@ -50,6 +50,7 @@ start() { # words for the agent; its number is in $agent
 	# shellcheck disable=SC2034 # for the tests
 	agent=$!
 }
+ctl() { build/semantosctl "$@" --timeout 60; } # a busy host makes slow machines
 answers() { build/semantosctl list >/tmp/list 2>/dev/null; }
 attached() { answers && grep -q "^$1" /tmp/list; }
 net() { # kind: mllb finds it as what it learned before

@@ -35,7 +35,7 @@ until_true 30 judged || fail "nothing is judged"
 echo "NOTE $(uname -r): $(figure trained_rows) answers learned, held-out AUC $(figure heldout_auc); $(figure evaluated) judged since," \
 	"$(sum_of counters $requests) heard"
 sed -n 's/.*cpus: learned/NOTE learned/p' /tmp/agent.err
-build/semantosctl mode mllb enforce >/tmp/mode 2>&1 && [ ! -e $scx ] && fail "enforce without sched_ext"
+ctl mode mllb enforce >/tmp/mode 2>&1 && [ ! -e $scx ] && fail "enforce without sched_ext"
 tail -n 1 /tmp/mode
 kill $agent
 wait $agent || fail "the agent ended with $?"

@@ -24,7 +24,7 @@ loads=$!
 start --policy linnos,mllb
 until_true 20 attached mllb || fail "mllb is not attached"
 kernels || fail "its scheduler is on in shadow"
-build/semantosctl mode mllb enforce || fail "enforce was refused"
+ctl mode mllb enforce || fail "enforce was refused"
 ours || fail "the scheduler is not on: '$(scheduler)'"
 attached linnos || fail "linnos is gone"
 until_true 20 grew $s_net 100 || fail "the net decides nothing: $(decisions)"
@@ -40,9 +40,9 @@ ours || fail "the scheduler went with a stopped agent"
 kill -CONT $agent
 until_true 10 grew $s_net "$before" || fail "the net does not decide again"
 
-build/semantosctl mode mllb canary:50 || fail "no canary"
+ctl mode mllb canary:50 || fail "no canary"
 until_true 10 grew $s_control 0 || fail "there is no control group"
-build/semantosctl mode mllb shadow || fail "no shadow"
+ctl mode mllb shadow || fail "no shadow"
 until_true 5 kernels || fail "the scheduler stays on in shadow"
 lawful || fail "decisions are unaccounted for: $(decisions)"
 
@@ -50,9 +50,9 @@ lawful || fail "decisions are unaccounted for: $(decisions)"
 rounds=6
 [ -z "$SEMANTOS_SOAK" ] || rounds=360
 for round in $(seq $rounds); do
-	build/semantosctl detach mllb >/tmp/ctl 2>&1 || fail "round $round: $(cat /tmp/ctl)"
+	ctl detach mllb >/tmp/ctl 2>&1 || fail "round $round: $(cat /tmp/ctl)"
 	kernels || fail "round $round: it is still on"
-	build/semantosctl attach mllb --mode enforce >/tmp/ctl 2>&1 || fail "round $round: $(cat /tmp/ctl)"
+	ctl attach mllb --mode enforce >/tmp/ctl 2>&1 || fail "round $round: $(cat /tmp/ctl)"
 	ours || fail "round $round: it is not on"
 	sleep 4
 done

@@ -17,7 +17,7 @@ fail() { tail -n 20 /tmp/agent.err; cat $scx/state; dmesg | grep -i sched_ext | 
 said() { grep -q "$*" /tmp/agent.err; }
 # shellcheck disable=SC2317 # as well
 gone() { answers && ! grep -q '^mllb' /tmp/list; }
-enforce() { build/semantosctl attach mllb --mode enforce >/tmp/ctl 2>&1; }
+enforce() { ctl attach mllb --mode enforce >/tmp/ctl 2>&1; }
 
 clean
 net yes
@@ -29,8 +29,8 @@ until_true 20 answers || fail "the agent does not answer"
 enforce && fail "two schedulers at once"
 grep -q 'Another scheduler, other, is attached' /tmp/ctl || fail "not named: $(cat /tmp/ctl)"
 attached mllb && fail "it is attached all the same"
-build/semantosctl attach mllb || fail "shadow beside another scheduler was refused"
-build/semantosctl mode mllb enforce >/tmp/ctl 2>&1 && fail "the mode was changed"
+ctl attach mllb || fail "shadow beside another scheduler was refused"
+ctl mode mllb enforce >/tmp/ctl 2>&1 && fail "the mode was changed"
 grep -q 'stays in shadow: Another scheduler, other,' /tmp/ctl || fail "not named: $(cat /tmp/ctl)"
 build/semantosctl status --json | grep -q '"mode": *"shadow"' || fail "it is not in shadow"
 build/semantosctl probe --json | grep -q 'scheduler other is attached' || fail "probe does not name it"
@@ -40,7 +40,7 @@ until_true 10 kernels || fail "the other scheduler stays"
 # ---- a CPU goes and comes back
 $load wake --wakers 1 --workers 4 --seconds 900 >/tmp/wake &
 wake=$!
-build/semantosctl mode mllb enforce || fail "no enforce"
+ctl mode mllb enforce || fail "no enforce"
 for round in 1 2 3; do
 	echo 0 >/sys/devices/system/cpu/cpu1/online || fail "CPU 1 does not go"
 	sleep 0.5
@@ -58,7 +58,7 @@ until_true 5 kernels || fail "SysRq did nothing"
 build/semantosctl status --json | grep -q '"mode": *"shadow"' || fail "after SysRq it is not in shadow"
 
 # ---- a real-time hog: not the scheduler's fault
-build/semantosctl mode mllb enforce || fail "no enforce after SysRq"
+ctl mode mllb enforce || fail "no enforce after SysRq"
 $load hog --hogs 1 --cpu 1 --fifo 50 --seconds 12 >/tmp/hog &
 hog=$!
 $load hog --hogs 1 --cpu 1 --seconds 3 >/tmp/victim &
@@ -67,13 +67,13 @@ sleep 1
 if said 'so the scheduler is not to blame'; then
 	sed -n 's/.*because \(a task did not run.*\)/NOTE \1/p' /tmp/agent.err
 	attached mllb || fail "it was taken down for a hog's sake"
-	build/semantosctl mode mllb enforce || fail "no enforce after the hog"
+	ctl mode mllb enforce || fail "no enforce after the hog"
 elif ours; then
 	echo "NOTE $(uname -r): tasks of the scheduler run beside a real-time hog"
 else
 	fail "the scheduler went, and nobody says why"
 fi
-build/semantosctl detach mllb || fail "no detach"
+ctl detach mllb || fail "no detach"
 
 # ---- a scheduler at fault
 mkdir -p /tmp/lib/policies && cp -r build/policies/mllb /tmp/lib/policies/ && cp -r build/bpf /tmp/lib/

@@ -19,19 +19,31 @@ static uint64_t draw(struct rollout *rollout, uint64_t limit)
 	return value;
 }
 
-/* Of ROLLOUT_SLICES: one slot of so many is under the new value. */
+/* Of a pair: one slot of so many is under the new value, or the two sides of units take turns in two. */
 static uint32_t slots_of(const struct rollout_plan *plan, uint32_t stage)
 {
-	if (plan->kind == ROLLOUT_UNITS || stage == plan->stages)
+	if (stage == plan->stages)
 		return 1;
-	return (uint32_t)lround(1 / plan->stage[stage].share);
+	return plan->kind == ROLLOUT_UNITS ? 2 : (uint32_t)lround(1 / plan->stage[stage].share);
 }
 
-static uint32_t units_of(const struct rollout_plan *plan, uint32_t stage)
+uint32_t rollout_units(const struct rollout_plan *plan, uint32_t stage)
 {
-	uint32_t units = (uint32_t)lround(plan->stage[stage].share * plan->units);
+	uint32_t units;
 
+	if (plan->kind == ROLLOUT_SLICES)
+		return 1;
+	if (stage == plan->stages)
+		return plan->units;
+	units = (uint32_t)lround(plan->stage[stage].share * plan->units);
+	/* the other side is as large */
+	units = units > plan->units / 2 ? plan->units / 2 : units;
 	return units ? units : 1;
+}
+
+static uint32_t all_units(const struct rollout_plan *plan)
+{
+	return plan->kind == ROLLOUT_SLICES ? 1 : UINT32_MAX >> (ROLLOUT_UNITS_MAX - plan->units);
 }
 
 static void over(struct rollout *rollout, bool kept, bool unsafe, const char *why)
@@ -44,12 +56,36 @@ static void over(struct rollout *rollout, bool kept, bool unsafe, const char *wh
 	snprintf(rollout->why, sizeof(rollout->why), "%s", why);
 }
 
+/* Two sides of equal size, every one as likely as any other. */
+static void draw_sides(struct rollout *rollout)
+{
+	uint32_t n = rollout_units(&rollout->plan, rollout->stage);
+	uint32_t left = all_units(&rollout->plan), units = rollout->plan.units;
+
+	for (uint32_t i = 0; i < 2 * n; i++, units--) {
+		uint32_t skip = (uint32_t)draw(rollout, units), rest = left;
+
+		while (skip--)
+			rest &= rest - 1;
+		rollout->side[i / n] |= rest & -rest;
+		left &= ~(rest & -rest);
+	}
+}
+
 static void begin_pair(struct rollout *rollout)
 {
 	uint32_t slots = slots_of(&rollout->plan, rollout->stage);
 
 	rollout->phase = ROLLOUT_TO_SET;
 	rollout->slot = 0;
+	rollout->side[0] = rollout->side[1] = 0;
+	if (rollout->stage < rollout->plan.stages)
+		rollout->measured[rollout->pair] = (struct gain_pair){ 0, 0 };
+	if (rollout->plan.kind == ROLLOUT_UNITS) {
+		if (rollout->stage < rollout->plan.stages)
+			draw_sides(rollout);
+		return;
+	}
 	rollout->new_slot = (uint32_t)draw(rollout, slots);
 	/* the slot it is compared with is drawn too, so that both had the same chance of every place */
 	rollout->old_slot = slots == 1 ? 1 : (uint32_t)draw(rollout, slots - 1);
@@ -66,8 +102,8 @@ static void begin_stage(struct rollout *rollout, uint32_t stage)
 
 static const char *wrong_with(const struct rollout_plan *plan)
 {
-	if (plan->kind == ROLLOUT_UNITS && plan->units < 2)
-		return "a share of units needs two of them; try slices of time";
+	if (plan->kind == ROLLOUT_UNITS && (plan->units < 2 || plan->units > ROLLOUT_UNITS_MAX))
+		return "a share of units needs 2 to 32 of them; try slices of time";
 	if (plan->stages == 0 || plan->stages > ROLLOUT_STAGES)
 		return "it has no stage, or too many";
 	if (plan->measure_ns == 0)
@@ -111,9 +147,9 @@ static uint32_t to_treat(const struct rollout *rollout)
 	const struct rollout_plan *plan = &rollout->plan;
 
 	if (rollout->stage == plan->stages)
-		return plan->kind == ROLLOUT_UNITS ? plan->units : 1;
+		return all_units(plan);
 	if (plan->kind == ROLLOUT_UNITS)
-		return units_of(plan, rollout->stage);
+		return rollout->side[rollout->slot];
 	return rollout->slot == rollout->new_slot;
 }
 
@@ -208,9 +244,14 @@ static void judge_stage(struct rollout *rollout)
 			return;
 		}
 	} else if (harm > ROLLOUT_HARM) {
-		snprintf(text, sizeof(text), "the metric was worse by %.0f %% on %.0f %% of %s",
-			100 * harm, 100 * plan->stage[rollout->stage].share,
-			plan->kind == ROLLOUT_UNITS ? "the units" : "the time");
+		if (plan->kind == ROLLOUT_UNITS)
+			snprintf(text, sizeof(text),
+				"the metric was worse by %.0f %% on %u of %u members", 100 * harm,
+				rollout_units(plan, rollout->stage), plan->units);
+		else
+			snprintf(text, sizeof(text),
+				"the metric was worse by %.0f %% on %.0f %% of the time",
+				100 * harm, 100 * plan->stage[rollout->stage].share);
 		over(rollout, false, true, text);
 		return;
 	}
@@ -252,16 +293,38 @@ static void confirmed(struct rollout *rollout, double now)
 	over(rollout, true, false, text);
 }
 
-void rollout_measured(struct rollout *rollout, double treated, double control)
+uint32_t rollout_needed(const struct rollout *rollout)
+{
+	if (rollout->plan.kind == ROLLOUT_SLICES || rollout->stage == rollout->plan.stages)
+		return all_units(&rollout->plan);
+	return rollout->side[0] | rollout->side[1];
+}
+
+/* Each unit of the pair counts once under either value. */
+static void take_units(struct rollout *rollout, const double value[])
 {
 	struct gain_pair *pair = &rollout->measured[rollout->pair];
-	bool units = rollout->plan.kind == ROLLOUT_UNITS;
+	uint32_t needed = rollout_needed(rollout);
+	double share = 0.5 / rollout_units(&rollout->plan, rollout->stage);
+
+	for (uint32_t u = 0; u < rollout->plan.units; u++) {
+		if (needed >> u & 1)
+			*(rollout->treated >> u & 1 ? &pair->after : &pair->before) +=
+				share * value[u];
+	}
+}
+
+void rollout_measured(struct rollout *rollout, const double value[])
+{
+	struct gain_pair *pair = &rollout->measured[rollout->pair];
+	uint32_t needed = rollout_needed(rollout);
+	bool silent = false;
 
 	if (rollout->phase != ROLLOUT_ANSWER)
 		return;
-	if ((rollout->treated && !isfinite(treated)) ||
-		(!isfinite(control) &&
-			(units ? rollout->stage < rollout->plan.stages : !rollout->treated))) {
+	for (uint32_t u = 0; u < ROLLOUT_UNITS_MAX; u++)
+		silent |= (needed >> u & 1) && !isfinite(value[u]);
+	if (silent) {
 		over(rollout, false, rollout->treated != 0, "the metric fell silent");
 		return;
 	}
@@ -270,12 +333,12 @@ void rollout_measured(struct rollout *rollout, double treated, double control)
 		confirmed(rollout, treated);
 		return;
 	}
-	if (units)
-		*pair = (struct gain_pair){ control, treated };
+	if (rollout->plan.kind == ROLLOUT_UNITS)
+		take_units(rollout, value);
 	else if (rollout->slot == rollout->new_slot)
-		pair->after = treated;
+		pair->after = value[0];
 	else if (rollout->slot == rollout->old_slot)
-		pair->before = control;
+		pair->before = value[0];
 	if (++rollout->slot < slots_of(&rollout->plan, rollout->stage))
 		rollout->phase = ROLLOUT_TO_SET;
 	else if (++rollout->pair < rollout->plan.stage[rollout->stage].pairs)

@@ -2,7 +2,8 @@
 /*
  * test_rollout.c - a gain is kept, nothing is made of nothing, harm and breaches end it at once, and every plan is checked.
  *
- * The machine is a formula: a p99 with noise that has a memory, times what the new value does to it. Time is a number.
+ * The machine is a formula: a p99 with noise that has a memory, times what the new value does to it; of units each has a level
+ * of its own, up to four times another's, and noise of its own. Time is a number.
  */
 #include <errno.h>
 #include <math.h>
@@ -43,7 +44,6 @@ static const struct rollout_plan units = {
 struct machine {
 	struct random_state random;
 	double memory, effect; /* effect of the new value: factor */
-	double shares[8]; /* share of measured slots under the new value, by stage */
 	uint32_t treated, sets, now_s;
 	uint64_t new_ns, all_ns;
 };
@@ -59,11 +59,31 @@ static double p99(struct machine *machine)
 	return 100 * exp(machine->memory + 0.05 * normal(&machine->random));
 }
 
+static void answer(struct rollout *rollout, double value)
+{
+	double all[ROLLOUT_UNITS_MAX];
+
+	for (int u = 0; u < ROLLOUT_UNITS_MAX; u++)
+		all[u] = value;
+	rollout_measured(rollout, all);
+}
+
+static void measure(struct rollout *rollout, struct machine *machine)
+{
+	double value[ROLLOUT_UNITS_MAX], load = p99(machine);
+
+	for (int u = 0; u < ROLLOUT_UNITS_MAX; u++) {
+		value[u] = load * (machine->treated >> u & 1 ? machine->effect : 1);
+		if (rollout->plan.kind == ROLLOUT_UNITS)
+			value[u] *= (1 + u % 4) * exp(0.1 * normal(&machine->random));
+	}
+	rollout_measured(rollout, value);
+}
+
 /* Carry out one order at *now; the time passes to the next. */
 static enum rollout_act carry_out(struct rollout *rollout, struct machine *machine, uint64_t *now)
 {
 	struct rollout_order order;
-	double value;
 
 	rollout_next(rollout, *now, &order);
 	switch (order.act) {
@@ -78,9 +98,7 @@ static enum rollout_act carry_out(struct rollout *rollout, struct machine *machi
 		*now = order.at_ns;
 		break;
 	case ROLLOUT_END:
-		value = p99(machine);
-		rollout_measured(rollout, machine->treated ? value * machine->effect : NAN,
-			machine->treated && rollout->plan.kind == ROLLOUT_SLICES ? NAN : value);
+		measure(rollout, machine);
 		break;
 	case ROLLOUT_BEGIN:
 	case ROLLOUT_KEEP:
@@ -160,7 +178,8 @@ static void a_share_of_the_time_is_that_share(void **state)
 
 static void a_share_of_the_units_is_that_share(void **state)
 {
-	uint32_t seen[4] = { 0 };
+	static const uint32_t share[] = { 1, 2, 4, 8 };
+	uint32_t first = 0, seen[4] = { 0 }, sat_out = UINT32_MAX;
 	struct rollout rollout;
 	struct machine machine = { .random = random_seed(1), .effect = 0.5 };
 	enum rollout_act act;
@@ -171,18 +190,54 @@ static void a_share_of_the_units_is_that_share(void **state)
 	assert_int_equal(rollout_begin(&rollout, &units, why, sizeof(why)), 0);
 	do {
 		act = carry_out(&rollout, &machine, &now);
-		if (act == ROLLOUT_SET)
-			seen[rollout.stage] = machine.treated;
+		if (act != ROLLOUT_SET)
+			continue;
+		assert_int_equal(__builtin_popcount(machine.treated), share[rollout.stage]);
+		/* the sides of a pair take turns, and share nobody */
+		if (rollout.stage < 3 && rollout.slot == 0)
+			first = machine.treated;
+		else if (rollout.stage < 3)
+			assert_int_equal(machine.treated & first, 0);
+		if (rollout.stage < 3)
+			assert_int_equal(rollout_needed(&rollout),
+				rollout.side[0] | rollout.side[1]);
+		seen[rollout.stage] |= machine.treated;
+		sat_out &= rollout.stage == 2 ? machine.treated : UINT32_MAX;
 	} while (act != ROLLOUT_KEEP && act != ROLLOUT_UNDO);
-	assert_int_equal(seen[0], 1);
-	assert_int_equal(seen[1], 2);
-	assert_int_equal(seen[2], 4);
-	assert_int_equal(seen[3], 8);
+	/* the lot reaches all of them */
+	assert_int_equal(seen[2], 0xff);
+	assert_int_equal(sat_out, 0);
+	assert_int_equal(machine.treated, 0xff);
+	assert_true(rollout.gain.low < -0.5 && rollout.gain.high > -0.5);
 	/* once over it stays so */
 	assert_int_equal(carry_out(&rollout, &machine, &now), ROLLOUT_KEEP);
 	rollout_breach(&rollout, "too late");
-	rollout_measured(&rollout, 1, 1);
+	answer(&rollout, 1);
 	assert_int_equal(carry_out(&rollout, &machine, &now), ROLLOUT_KEEP);
+}
+
+/* Fewer units than two full sides, and an odd number: never more than half, at least one, one sits out. */
+static void few_units_have_equal_sides(void **state)
+{
+	static const struct {
+		uint32_t units, share[3];
+	} row[] = { { 2, { 1, 1, 1 } }, { 3, { 1, 1, 1 } }, { 4, { 1, 1, 2 } }, { 5, { 1, 1, 2 } },
+		{ 32, { 2, 8, 16 } } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct rollout_plan plan = units;
+		struct rollout rollout;
+		struct machine machine;
+
+		plan.units = row[i].units;
+		for (uint32_t stage = 0; stage < 3; stage++)
+			assert_int_equal(rollout_units(&plan, stage), row[i].share[stage]);
+		assert_int_equal(run(&rollout, &plan, 5, 0.5, &machine), ROLLOUT_KEEP);
+		assert_int_equal(__builtin_popcount(machine.treated), row[i].units);
+		assert_int_equal(run(&rollout, &plan, 5, 2, &machine), ROLLOUT_UNDO);
+		assert_int_equal(rollout.stage, 0);
+	}
 }
 
 /* Until this phase of this slot, then what is asked for. */
@@ -253,26 +308,29 @@ static void a_silent_metric_is_a_breach(void **state)
 	const struct {
 		const struct rollout_plan *plan;
 		bool in_force;
-		double treated, control;
+		double first, others; /* of the units that are needed; of the rest */
 		bool ends;
 	} row[] = {
 		{ &slices, true, NAN, 5, true },
 		{ &slices, true, 5, NAN, false },
-		{ &slices, false, 5, NAN, true },
-		{ &slices, false, NAN, 5, false },
-		{ &units, true, 5, INFINITY, true },
+		{ &slices, false, NAN, 5, true },
+		{ &slices, false, 5, NAN, false },
+		{ &units, true, INFINITY, 5, true },
 		{ &units, true, NAN, 5, true },
-		{ &units, true, 5, 5, false },
+		{ &units, true, 5, NAN, false },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		double value[ROLLOUT_UNITS_MAX];
 		struct rollout rollout;
 		struct machine machine;
 		uint64_t now;
 
 		until_answer(&rollout, row[i].plan, row[i].in_force, &machine, &now);
-		rollout_measured(&rollout, row[i].treated, row[i].control);
+		for (int u = 0; u < ROLLOUT_UNITS_MAX; u++)
+			value[u] = rollout_needed(&rollout) >> u & 1 ? row[i].first : row[i].others;
+		rollout_measured(&rollout, value);
 		assert_int_equal(rollout.phase == ROLLOUT_OVER, row[i].ends);
 		assert_int_equal(rollout.unsafe, row[i].ends && row[i].in_force);
 	}
@@ -290,12 +348,12 @@ static void it_is_watched_to_the_end(void **state)
 	for (uint64_t now = rollout.phase_ns; rollout.stage < plan.stages;)
 		carry_out(&rollout, &machine, &now);
 	rollout.phase = ROLLOUT_ANSWER;
-	rollout.treated = plan.units;
-	/* no unit is under the old value any more: only the treated ones have something to say */
+	rollout.treated = 0xff;
+	assert_int_equal(rollout_needed(&rollout), 0xff);
 	kept = rollout;
-	rollout_measured(&kept, 50, NAN);
+	answer(&kept, 50);
 	assert_true(kept.kept);
-	rollout_measured(&rollout, NAN, NAN);
+	answer(&rollout, NAN);
 	assert_false(rollout.kept);
 	assert_true(rollout.unsafe);
 }
@@ -365,7 +423,7 @@ static void what_is_measured_too_late_is_measured_anew(void **state)
 	assert_false(rollout.unsafe);
 	/* a little late is no harm, and an answer that is not asked for changes nothing */
 	until(&rollout, &slices, ROLLOUT_MEASURE, true, &machine, &now);
-	rollout_measured(&rollout, NAN, NAN);
+	answer(&rollout, NAN);
 	now += 6 * S;
 	rollout_next(&rollout, now, &order);
 	assert_int_equal(order.act, ROLLOUT_END);
@@ -388,7 +446,7 @@ static void throughput_that_falls_is_harm(void **state)
 	assert_int_equal(run(&rollout, &plan, 1, 1.5, &machine), ROLLOUT_KEEP);
 	/* a metric of 0 has no share: the short stages pass it, the last does not */
 	assert_int_equal(run(&rollout, &units, 1, 2, &machine), ROLLOUT_UNDO);
-	assert_non_null(strstr(rollout.why, "% of the units"));
+	assert_non_null(strstr(rollout.why, "% on 1 of 8 members"));
 }
 
 static void a_stage_long_enough_is_judged_by_its_error(void **state)
@@ -413,7 +471,7 @@ static void a_stage_long_enough_is_judged_by_its_error(void **state)
 		if (order.act == ROLLOUT_WAIT)
 			now = order.at_ns;
 		else if (order.act == ROLLOUT_END)
-			rollout_measured(&rollout, 0, 0);
+			answer(&rollout, 0);
 	}
 	assert_false(rollout.kept);
 	assert_string_equal(rollout.why, "the metric could not be judged from 24 pairs");
@@ -421,13 +479,13 @@ static void a_stage_long_enough_is_judged_by_its_error(void **state)
 
 static void a_plan_is_checked(void **state)
 {
-	struct rollout_plan bad[11];
+	struct rollout_plan bad[12];
 	struct rollout rollout;
 	struct rollout_order order;
 	char why[ROLLOUT_WHY];
 
 	(void)state;
-	for (int i = 0; i < 11; i++)
+	for (int i = 0; i < 12; i++)
 		bad[i] = slices;
 	bad[0].kind = ROLLOUT_UNITS;
 	bad[1].stages = 0;
@@ -440,7 +498,9 @@ static void a_plan_is_checked(void **state)
 	bad[8].stage[1].pairs = ROLLOUT_PAIRS + 1;
 	bad[9].stages = 2;
 	bad[10].stage[2].pairs = GAIN_PAIRS_MIN - 1;
-	for (int i = 0; i < 11; i++) {
+	bad[11] = units;
+	bad[11].units = ROLLOUT_UNITS_MAX + 1;
+	for (int i = 0; i < 12; i++) {
 		assert_int_equal(rollout_begin(&rollout, &bad[i], why, sizeof(why)), -EINVAL);
 		assert_non_null(strstr(why, "the rollout's plan was refused: "));
 		rollout_next(&rollout, 0, &order);
@@ -454,6 +514,7 @@ int main(void)
 		cmocka_unit_test(a_gain_is_kept_and_nothing_is_made_of_nothing),
 		cmocka_unit_test(a_share_of_the_time_is_that_share),
 		cmocka_unit_test(a_share_of_the_units_is_that_share),
+		cmocka_unit_test(few_units_have_equal_sides),
 		cmocka_unit_test(a_breach_ends_it_at_once),
 		cmocka_unit_test(a_silent_metric_is_a_breach),
 		cmocka_unit_test(it_is_watched_to_the_end),

@@ -138,6 +138,7 @@ static void entry_fill(struct entry *entry, struct tune_record *record)
 	message->low = record->low;
 	message->high = record->high;
 	message->unix_ms = record->unix_ms;
+	message->members = record->members;
 }
 
 static bool view_message(struct tune_view *view, grpc_slice *out)

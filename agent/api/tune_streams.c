@@ -124,6 +124,7 @@ static int send_question(struct api_call *call, struct tune_question *q)
 	question.telemetry = metrics.list;
 	question.n_telemetry = metrics.n;
 	question.trials_left = q->trials_left;
+	question.knobs_at_most = q->knobs_at_most;
 	event.question = &question;
 	err = send_message(call, &event.base);
 out:
@@ -322,6 +323,8 @@ static const char *goal_fill(struct tune_goal *goal, const Semantos__V1__TuneReq
 		return "A goal has at most 16 guards.";
 	if (from->n_knobs > TUNE_PATTERNS)
 		return "A goal has at most 64 names of knobs.";
+	if (from->n_members > TUNE_MEMBERS)
+		return "A goal has at most 8 members.";
 	for (size_t i = 0; i < from->n_guards && !wrong; i++) {
 		struct slo_guard *guard = &goal->guard[i];
 
@@ -334,6 +337,10 @@ static const char *goal_fill(struct tune_goal *goal, const Semantos__V1__TuneReq
 		if (!copy(goal->pattern[i], sizeof(goal->pattern[i]), from->knobs[i]))
 			wrong = "A name of a knob is too long.";
 	}
+	for (size_t i = 0; i < from->n_members && !wrong; i++) {
+		if (!copy(goal->member[i], sizeof(goal->member[i]), from->members[i]))
+			wrong = "The name of a member is too long.";
+	}
 	if (!wrong && from->apply[0] && strcmp(from->apply, "advise") != 0 &&
 		strcmp(from->apply, "auto") != 0)
 		wrong = "A goal's proposals are applied advise or auto.";
@@ -341,6 +348,7 @@ static const char *goal_fill(struct tune_goal *goal, const Semantos__V1__TuneReq
 		return wrong;
 	goal->n_guards = (uint32_t)from->n_guards;
 	goal->n_patterns = (uint32_t)from->n_knobs;
+	goal->n_members = (uint32_t)from->n_members;
 	goal->lower_is_better = from->lower_is_better;
 	goal->automatic = strcmp(from->apply, "auto") == 0;
 	goal->slice_ms = from->slice_ms;

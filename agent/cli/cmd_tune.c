@@ -140,6 +140,20 @@ static int watch(struct run *run)
 	return err && !interrupted ? ctl_fail(run->ctl, error.code, "%s", error.text) : code;
 }
 
+/* Of the objective, of all members' that which took longest; NULL: it is telemetry. */
+static const struct measured *slowest(const struct run *run)
+{
+	const struct measured *found = tune_sources_measured(&run->sources, 0);
+
+	for (size_t i = 1 + run->wish.n_guards; i < tune_wish_sources(&run->wish); i++) {
+		const struct measured *m = tune_sources_measured(&run->sources, i);
+
+		if (m && (!found || m->took_ms > found->took_ms))
+			found = m;
+	}
+	return found;
+}
+
 /* What each command and query gave once. CTL_GO_ON or the exit code. */
 static int check_first(struct run *run)
 {
@@ -158,7 +172,7 @@ static int check_first(struct run *run)
 			"%s cannot be measured: %s. Nothing was asked of the agent.", text,
 			first->why);
 	}
-	m = tune_sources_measured(&run->sources, 0);
+	m = slowest(run);
 	if (!m)
 		return CTL_GO_ON;
 	if (wish->objective.kind == GOAL_WORKLOAD && m->is_metric && wish->direction == TUNE_UNSAID)

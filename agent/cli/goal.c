@@ -429,13 +429,15 @@ void goal_source_text(const struct goal_source *source, char *out, size_t len)
 			label ? "]" : "", source->figure);
 		break;
 	case GOAL_COMMAND:
-		snprintf(out, len, "cmd:%s", source->text);
+		snprintf(out, len, "cmd:%s%s%s%s", source->text, label ? " (" : "", source->label,
+			label ? ")" : "");
 		break;
 	case GOAL_PROMETHEUS:
 		snprintf(out, len, "prom:%s", source->text);
 		break;
 	default:
-		snprintf(out, len, "%s", source->text);
+		snprintf(out, len, "%s%s%s%s", source->text, label ? " (" : "", source->label,
+			label ? ")" : "");
 	}
 }
 

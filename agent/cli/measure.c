@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -164,6 +165,8 @@ int measurer_start(struct measurer *measurer, const struct goal_source *source,
 		signal(SIGINT, SIG_IGN);
 		signal(SIGTERM, SIG_IGN);
 		prctl(PR_SET_NAME, "semantos-measure");
+		if (source->label[0])
+			setenv("MEMBER", source->label, 1);
 		run(&work);
 	}
 	close(pair[1]);

@@ -5,6 +5,7 @@
 #include "agent/cli/tune_plan.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -20,8 +21,8 @@ struct plan {
 	const struct tune_sources *sources;
 	double value[TUNE_SOURCES];
 	char why[TUNE_SOURCES][COMMAND_WHY_MAX]; /* no value: half a sentence */
-	struct tune_knob *knob; /* [n_knobs] that may be tried */
-	uint32_t n_knobs, left_out;
+	struct tune_offer offer; /* what may be tried */
+	char scope[120]; /* subsystems it is of, "" = any */
 	const char *unmatched; /* the first of --knob that fits nothing */
 	int code;
 };
@@ -76,16 +77,18 @@ static int take_telemetry(struct plan *plan)
 	bool any = false;
 	int code;
 
-	for (size_t i = 0; i <= plan->wish->n_guards; i++)
-		any |= tune_wish_source(plan->wish, i)->kind == GOAL_TELEMETRY;
+	for (size_t i = 0; i < tune_wish_sources(plan->wish); i++)
+		any |= tune_wish_measured(plan->wish, i) &&
+		       tune_wish_source(plan->wish, i)->kind == GOAL_TELEMETRY;
 	if (!any)
 		return CTL_GO_ON;
 	snapshot = (Semantos__V1__TelemetrySnapshot *)ctl_call(plan->ctl, "TelemetryAgent/Snapshot",
 		&request.base, &semantos__v1__telemetry_snapshot__descriptor, &code);
 	if (!snapshot)
 		return code;
-	for (size_t i = 0; i <= plan->wish->n_guards; i++) {
-		if (tune_wish_source(plan->wish, i)->kind == GOAL_TELEMETRY)
+	for (size_t i = 0; i < tune_wish_sources(plan->wish); i++) {
+		if (tune_wish_measured(plan->wish, i) &&
+			tune_wish_source(plan->wish, i)->kind == GOAL_TELEMETRY)
 			look_up(plan, i, snapshot);
 	}
 	semantos__v1__telemetry_snapshot__free_unpacked(snapshot, NULL);
@@ -94,10 +97,7 @@ static int take_telemetry(struct plan *plan)
 
 static bool fits(const char *pattern, const char *name)
 {
-	size_t n = strlen(pattern);
-
-	return n > 0 && pattern[n - 1] == '*' ? strncmp(pattern, name, n - 1) == 0
-					      : strcmp(pattern, name) == 0;
+	return strcmp(pattern, name) == 0 || fnmatch(pattern, name, 0) == 0;
 }
 
 static int take_knobs(struct plan *plan)
@@ -109,16 +109,29 @@ static int take_knobs(struct plan *plan)
 	for (size_t i = 0; goal && i < wish->n_knobs; i++)
 		snprintf(goal->pattern[goal->n_patterns++], sizeof(goal->pattern[0]), "%s",
 			wish->knob[i]);
+	if (goal) {
+		goal->objective.kind =
+			wish->objective.kind == GOAL_TELEMETRY ? SLO_TELEMETRY : SLO_COMMAND;
+		snprintf(goal->objective.metric, sizeof(goal->objective.metric), "%s",
+			wish->objective.metric);
+		snprintf(goal->objective.label, sizeof(goal->objective.label), "%s",
+			wish->objective.label);
+		for (size_t m = 0; m < wish->n_members; m++)
+			snprintf(goal->member[goal->n_members++], sizeof(goal->member[0]), "%s",
+				wish->member[m]);
+	}
 	if (goal)
-		err = tune_offer("", goal, &plan->knob, &plan->n_knobs, &plan->left_out);
+		err = tune_offer("", goal, &plan->offer);
+	if (goal)
+		tune_scope(goal, plan->scope, sizeof(plan->scope));
 	free(goal);
 	if (err)
 		return ctl_fail(plan->ctl, EXIT_CODE_FAILED, "No memory is left.");
 	for (size_t i = 0; i < wish->n_knobs && !plan->unmatched; i++) {
 		bool any = false;
 
-		for (uint32_t k = 0; k < plan->n_knobs; k++)
-			any |= fits(wish->knob[i], plan->knob[k].name);
+		for (uint32_t k = 0; k < plan->offer.n; k++)
+			any |= fits(wish->knob[i], plan->offer.knob[k].name);
 		if (!any)
 			plan->unmatched = wish->knob[i];
 	}
@@ -155,7 +168,7 @@ static void add_row(struct table *table, const struct plan *plan, size_t i)
 	char text[GOAL_TEXT_MAX + 60], value[40];
 
 	goal_source_text(source, text, sizeof(text) - 50);
-	if (i > 0) {
+	if (i > 0 && i <= plan->wish->n_guards) {
 		const struct goal_guard *guard = &plan->wish->guard[i - 1];
 
 		to = "hold";
@@ -179,23 +192,32 @@ static int print_plan(const struct plan *plan)
 	struct table *table = table_new(headers);
 	int err;
 
-	for (size_t i = 0; i <= wish->n_guards; i++)
-		add_row(table, plan, i);
+	for (size_t i = 0; i < tune_wish_sources(wish); i++) {
+		if (tune_wish_measured(wish, i))
+			add_row(table, plan, i);
+	}
 	err = table_print(table, stdout, 0, ctl_width());
 	table_free(table);
-	printf("\n%u settings may be tried%s:\n", plan->n_knobs,
-		wish->n_knobs ? "" : " (those of low risk; --knob names others)");
+	printf("\n%u setting%s may be tried%s%s%s:\n", plan->offer.n, plan->offer.n == 1 ? "" : "s",
+		wish->n_knobs	 ? ""
+		: plan->scope[0] ? " (those of low risk of the "
+				 : " (those of low risk; --knob names others)",
+		plan->scope,
+		plan->scope[0] ? "; --knob '*' is all of low risk, --knob names others)" : "");
 	table = table_new(knob_headers);
-	for (uint32_t k = 0; k < plan->n_knobs; k++) {
-		table_cell(table, "%s", plan->knob[k].name);
-		table_cell(table, "%.48s", plan->knob[k].value);
-		table_cell(table, "%s", risk_of(&plan->knob[k]));
+	for (uint32_t k = 0; k < plan->offer.n; k++) {
+		table_cell(table, "%s", plan->offer.knob[k].name);
+		table_cell(table, "%.48s", plan->offer.knob[k].value);
+		table_cell(table, "%s", risk_of(&plan->offer.knob[k]));
 	}
-	if (plan->n_knobs > 0 && !err)
+	if (plan->offer.n > 0 && !err)
 		err = table_print(table, stdout, 0, ctl_width());
 	table_free(table);
-	if (plan->left_out)
-		printf("%u more fit, which are too many at once: name fewer.\n", plan->left_out);
+	if (plan->offer.left_out)
+		printf("%u more fit, which are too many at once: name fewer.\n", plan->offer.left_out);
+	if (plan->offer.differ)
+		printf("The members differ in %u more, which are not tried: %s.\n", plan->offer.differ,
+			plan->offer.first);
 	printf("\n%s\n", strcmp(wish->apply, "auto") == 0
 				 ? "Each would be tried without asking (--apply auto)."
 				 : "Each would wait for `semantosctl approve` (--apply advise).");
@@ -205,7 +227,8 @@ static int print_plan(const struct plan *plan)
 static json_t *source_json(const struct plan *plan, size_t i)
 {
 	const struct goal_source *source = tune_wish_source(plan->wish, i);
-	const struct goal_guard *guard = i > 0 ? &plan->wish->guard[i - 1] : NULL;
+	const struct goal_guard *guard =
+		i > 0 && i <= plan->wish->n_guards ? &plan->wish->guard[i - 1] : NULL;
 	char text[GOAL_TEXT_MAX + 8];
 	json_t *all;
 
@@ -222,18 +245,26 @@ static json_t *source_json(const struct plan *plan, size_t i)
 
 static int plan_json(const struct plan *plan, int code, const char *wrong)
 {
-	json_t *guards = json_array(), *knobs = json_array(), *all;
+	json_t *guards = json_array(), *knobs = json_array(), *members = json_array(), *all;
+	const struct tune_wish *wish = plan->wish;
 
-	for (size_t i = 1; i <= plan->wish->n_guards; i++)
+	for (size_t i = 1; i <= wish->n_guards; i++)
 		json_array_append_new(guards, source_json(plan, i));
-	for (uint32_t k = 0; k < plan->n_knobs; k++)
+	for (uint32_t k = 0; k < plan->offer.n; k++)
 		json_array_append_new(knobs,
-			json_pack("{s:o, s:o, s:s}", "name", text_json(plan->knob[k].name), "value",
-				text_json(plan->knob[k].value), "risk", risk_of(&plan->knob[k])));
-	all = json_pack("{s:b, s:s, s:s, s:o, s:o, s:o}", "ok", code == EXIT_CODE_OK, "apply",
+			json_pack("{s:o, s:o, s:s}", "name", text_json(plan->offer.knob[k].name), "value",
+				text_json(plan->offer.knob[k].value), "risk", risk_of(&plan->offer.knob[k])));
+	for (size_t i = 1 + wish->n_guards; i < tune_wish_sources(wish); i++) {
+		json_t *member = source_json(plan, i);
+
+		json_object_set_new(
+			member, "member", text_json(tune_wish_source(wish, i)->label));
+		json_array_append_new(members, member);
+	}
+	all = json_pack("{s:b, s:s, s:s, s:o, s:o, s:o, s:o}", "ok", code == EXIT_CODE_OK, "apply",
 		plan->wish->apply, "direction",
 		plan->wish->direction == TUNE_HIGHER ? "higher" : "lower", "objective",
-		source_json(plan, 0), "guards", guards, "knobs", knobs);
+		source_json(plan, 0), "guards", guards, "members", members, "knobs", knobs);
 	if (code != EXIT_CODE_OK)
 		json_object_update_new(
 			all, json_pack("{s:i, s:o}", "code", code, "error", text_json(wrong)));
@@ -246,8 +277,8 @@ static int verdict(const struct plan *plan, char *out, size_t len)
 	char text[GOAL_TEXT_MAX + 8];
 
 	out[0] = '\0';
-	for (size_t i = 0; i <= plan->wish->n_guards; i++) {
-		if (isfinite(plan->value[i]))
+	for (size_t i = 0; i < tune_wish_sources(plan->wish); i++) {
+		if (isfinite(plan->value[i]) || !tune_wish_measured(plan->wish, i))
 			continue;
 		goal_source_text(tune_wish_source(plan->wish, i), text, sizeof(text));
 		snprintf(out, len, "%s cannot be measured: %s.", text, plan->why[i]);
@@ -271,7 +302,7 @@ int tune_plan(
 	char wrong[600];
 	int code;
 
-	for (size_t i = 0; i <= wish->n_guards; i++) {
+	for (size_t i = 0; i < tune_wish_sources(wish); i++) {
 		const struct measured *m = tune_sources_measured(sources, i);
 
 		plan.value[i] = m ? m->value : NAN;
@@ -290,6 +321,6 @@ int tune_plan(
 			ctl_fail(ctl, code, "%s", wrong);
 		code = code == EXIT_CODE_OK ? shown : code;
 	}
-	free(plan.knob);
+	free(plan.offer.knob);
 	return code;
 }

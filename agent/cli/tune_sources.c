@@ -46,11 +46,11 @@ int tune_sources_start(struct tune_sources *s, const struct tune_wish *wish, uin
 	};
 	s->workload_options = s->options;
 	s->workload_options.every_ms = WORKLOAD_EVERY_MS;
-	for (size_t i = 0; i <= wish->n_guards && !err; i++) {
+	for (size_t i = 0; i < tune_wish_sources(wish) && !err; i++) {
 		const struct goal_source *source = tune_wish_source(wish, i);
 
 		s->of[i] = -1;
-		if (source->kind == GOAL_TELEMETRY)
+		if (source->kind == GOAL_TELEMETRY || !tune_wish_measured(wish, i))
 			continue;
 		for (size_t k = 0; k < s->n && s->of[i] < 0; k++) {
 			if (goal_same(source, s->source[k]))
@@ -141,7 +141,7 @@ static void tell(
 	report.value = measured->value;
 	report.took_ms = measured->took_ms;
 	report.error = (char *)measured->why;
-	for (size_t i = 0; i <= s->wish->n_guards; i++) {
+	for (size_t i = 0; i < tune_wish_sources(s->wish); i++) {
 		if (s->of[i] != (int)k)
 			continue;
 		report.source = (uint32_t)i;
@@ -209,7 +209,11 @@ int tune_sources_report(
 
 void tune_sources_once(struct tune_sources *s, size_t index)
 {
-	if (index <= s->wish->n_guards && s->of[index] >= 0)
+	if (index == 0) {
+		for (size_t m = 0; m < s->wish->n_members; m++)
+			tune_sources_once(s, 1 + s->wish->n_guards + m);
+	}
+	if (index < tune_wish_sources(s->wish) && s->of[index] >= 0)
 		measurer_once(&s->measurer[s->of[index]]);
 }
 

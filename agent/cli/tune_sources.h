@@ -15,7 +15,7 @@
 #include "agent/cli/measure.h"
 #include "agent/cli/tune_wish.h"
 
-#define TUNE_SOURCES (1 + TUNE_WISH_GUARDS)
+#define TUNE_SOURCES (1 + TUNE_WISH_GUARDS + TUNE_WISH_MEMBERS)
 
 struct tune_sources;
 

@@ -27,6 +27,7 @@ enum {
 	OPT_WORKLOAD,
 	OPT_APPLY,
 	OPT_KNOB,
+	OPT_MEMBERS,
 	OPT_SLICE,
 	OPT_WASHOUT,
 	OPT_PAIRS,
@@ -44,6 +45,7 @@ const struct option tune_wish_options[] = { { "slo", required_argument, NULL, OP
 	{ "workload", required_argument, NULL, OPT_WORKLOAD },
 	{ "apply", required_argument, NULL, OPT_APPLY },
 	{ "knob", required_argument, NULL, OPT_KNOB },
+	{ "members", required_argument, NULL, OPT_MEMBERS },
 	{ "slice", required_argument, NULL, OPT_SLICE },
 	{ "washout", required_argument, NULL, OPT_WASHOUT },
 	{ "pairs", required_argument, NULL, OPT_PAIRS },
@@ -75,7 +77,14 @@ const char tune_wish_help[] =
 	"      --knob NAME        only this setting; or, when it ends in '*', those of low risk "
 	"that begin "
 	"so;\n"
-	"                         may be repeated. Without it all those of low risk\n"
+	"                         may be repeated. Without it those of low risk that move the "
+	"metric that is\n"
+	"                         to get better; --knob '*' is all of low risk\n"
+	"      --members LIST     disks or control groups that are alike, with commas: one value "
+	"for all of\n"
+	"                         them, tried on a share of them while the others are the control. "
+	"The metric\n"
+	"                         is METRIC[*]; a command or workload is run for each, as $MEMBER\n"
 	"      --slice TIME       one measurement, e.g. 10s\n"
 	"      --washout TIME     left out after each change of a value, e.g. 2s\n"
 	"      --pairs N          measurements with and without, before a value is judged (8 to "
@@ -116,11 +125,9 @@ static bool add_guard(struct tune_wish *wish, const char *value, char *why, size
 
 static bool add_knob(struct tune_wish *wish, const char *value, char *why, size_t why_len)
 {
-	const char *star = strchr(value, '*');
-
 	if (wish->n_knobs == TUNE_WISH_KNOBS)
 		snprintf(why, why_len, "--knob may be given %d times at most", TUNE_WISH_KNOBS);
-	else if (!strchr(value, ':') || (star && star[1]) || strlen(value) >= 200)
+	else if ((!strchr(value, ':') && strcmp(value, "*") != 0) || strlen(value) >= 200)
 		snprintf(why, why_len,
 			"\"%.60s\" names no knob: it is e.g. sysctl:vm.swappiness or sysctl:vm.*, "
 			"see "
@@ -129,6 +136,31 @@ static bool add_knob(struct tune_wish *wish, const char *value, char *why, size_
 	else
 		wish->knob[wish->n_knobs++] = value;
 	return !why[0];
+}
+
+/* "vda,vdb,vdc" */
+static bool add_members(struct tune_wish *wish, const char *value, char *why, size_t why_len)
+{
+	snprintf(why, why_len,
+		"--members takes 2 to %d disks or control groups, each once, e.g. vda,vdb,vdc, not "
+		"\"%.60s\"",
+		TUNE_WISH_MEMBERS, value);
+	for (const char *at = value;; at++) {
+		size_t len = strcspn(at, ",");
+
+		if (len == 0 || len >= GOAL_NAME_MAX || memchr(at, '*', len) ||
+			wish->n_members == TUNE_WISH_MEMBERS)
+			return false;
+		snprintf(wish->member[wish->n_members], GOAL_NAME_MAX, "%.*s", (int)len, at);
+		for (size_t m = 0; m < wish->n_members; m++) {
+			if (strcmp(wish->member[m], wish->member[wish->n_members]) == 0)
+				return false;
+		}
+		wish->n_members++;
+		at += len;
+		if (!*at)
+			return true;
+	}
 }
 
 static bool duration(const char *option, const char *value, uint32_t min_ms, uint32_t max_ms,
@@ -189,6 +221,8 @@ bool tune_wish_option(void *ctx, int id, const char *value, char *why, size_t wh
 		return strcmp(value, "advise") == 0 || strcmp(value, "auto") == 0;
 	case OPT_KNOB:
 		return add_knob(wish, value, why, why_len);
+	case OPT_MEMBERS:
+		return add_members(wish, value, why, why_len);
 	case OPT_SLICE:
 		return duration("--slice", value, SLICE_MIN_MS, SLICE_MAX_MS, &wish->slice_ms, why,
 			why_len);
@@ -242,6 +276,79 @@ static enum tune_direction of_guards(const struct tune_wish *wish)
 	return TUNE_UNSAID;
 }
 
+/* A * that is not at its end is the place of a member's name. */
+static int check_stars(const struct tune_wish *wish, char *why, size_t why_len)
+{
+	for (size_t i = 0; i < wish->n_knobs; i++) {
+		const char *star = strchr(wish->knob[i], '*');
+
+		if (wish->n_members || !star || !star[1])
+			continue;
+		snprintf(why, why_len,
+			"\"%.60s\" has a * that is not at its end: that is the place of a member's "
+			"name, so give --members",
+			wish->knob[i]);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* A guard of METRIC[*] is one of each member. */
+static int spread_guards(struct tune_wish *wish, char *why, size_t why_len)
+{
+	struct goal_guard guard[TUNE_WISH_GUARDS];
+	size_t n = 0;
+
+	for (size_t i = 0; i < wish->n_guards; i++) {
+		bool each = strcmp(wish->guard[i].source.label, "*") == 0;
+
+		for (size_t m = 0; m < (each ? wish->n_members : 1); m++) {
+			if (n == TUNE_WISH_GUARDS) {
+				snprintf(why, why_len,
+					"With one of each member there are more than %d guards",
+					TUNE_WISH_GUARDS);
+				return -EINVAL;
+			}
+			guard[n] = wish->guard[i];
+			if (each)
+				strcpy(guard[n].source.label, wish->member[m]);
+			n++;
+		}
+	}
+	memcpy(wish->guard, guard, n * sizeof(guard[0]));
+	wish->n_guards = n;
+	return 0;
+}
+
+/* The objective of each member, and what contradicts that. */
+static int settle_members(struct tune_wish *wish, char *why, size_t why_len)
+{
+	const struct goal_source *objective = &wish->objective;
+	bool star = strcmp(objective->label, "*") == 0;
+
+	for (size_t i = 0; i < wish->n_guards && !wish->n_members; i++)
+		star |= strcmp(wish->guard[i].source.label, "*") == 0;
+	if (star && !wish->n_members)
+		snprintf(why, why_len, "[*] stands for each of --members, which are missing");
+	else if (wish->n_members == 1)
+		snprintf(why, why_len, "One member has nobody to be compared with: leave out "
+				       "--members, or give two");
+	else if (wish->n_members && objective->kind == GOAL_PROMETHEUS)
+		snprintf(why, why_len, "With --members the objective is METRIC[*], a command or a "
+				       "workload, which are measured for each");
+	else if (wish->n_members && objective->kind == GOAL_TELEMETRY && !star)
+		snprintf(why, why_len,
+			"With --members the objective is measured for each of them: write %.60s[*]",
+			objective->metric);
+	if (why[0])
+		return -EINVAL;
+	for (size_t m = 0; m < wish->n_members; m++) {
+		wish->of_member[m] = *objective;
+		strcpy(wish->of_member[m].label, wish->member[m]);
+	}
+	return spread_guards(wish, why, why_len);
+}
+
 int tune_wish_settle(struct tune_wish *wish, char *why, size_t why_len)
 {
 	char text[GOAL_TEXT_MAX + 8];
@@ -278,6 +385,8 @@ int tune_wish_settle(struct tune_wish *wish, char *why, size_t why_len)
 		return -EINVAL;
 	}
 	wish->direction = wish->said != TUNE_UNSAID ? wish->said : of_guards(wish);
+	if (check_stars(wish, why, why_len) || settle_members(wish, why, why_len))
+		return -EINVAL;
 	if (wish->direction == TUNE_UNSAID && goal_better(&wish->objective) < 0)
 		wish->direction = TUNE_LOWER;
 	if (wish->direction == TUNE_UNSAID && wish->objective.kind != GOAL_WORKLOAD) {
@@ -318,8 +427,20 @@ int tune_wish_slice(struct tune_wish *wish, uint32_t took_ms, char *why, size_t 
 	return 0;
 }
 
+size_t tune_wish_sources(const struct tune_wish *wish)
+{
+	return 1 + wish->n_guards + wish->n_members;
+}
+
+bool tune_wish_measured(const struct tune_wish *wish, size_t i)
+{
+	return i > 0 || !wish->n_members;
+}
+
 const struct goal_source *tune_wish_source(const struct tune_wish *wish, size_t i)
 {
+	if (i > wish->n_guards)
+		return &wish->of_member[i - 1 - wish->n_guards];
 	return i == 0 ? &wish->objective : &wish->guard[i - 1].source;
 }
 
@@ -367,6 +488,10 @@ void tune_wish_request(
 	}
 	message->n_guards = wish->n_guards;
 	message->guards = request->guards;
+	for (size_t m = 0; m < wish->n_members; m++)
+		request->members[m] = (char *)wish->member[m];
+	message->n_members = wish->n_members;
+	message->members = request->members;
 	message->n_knobs = wish->n_knobs;
 	message->knobs = (char **)wish->knob;
 	message->apply = (char *)wish->apply;

@@ -15,6 +15,7 @@
 
 #define TUNE_WISH_GUARDS 16
 #define TUNE_WISH_KNOBS 64
+#define TUNE_WISH_MEMBERS 8
 
 enum tune_direction { TUNE_UNSAID, TUNE_LOWER, TUNE_HIGHER };
 
@@ -26,6 +27,8 @@ struct tune_wish {
 	enum tune_direction said;
 	const char *knob[TUNE_WISH_KNOBS];
 	size_t n_knobs;
+	char member[TUNE_WISH_MEMBERS][GOAL_NAME_MAX]; /* devices or control groups, alike */
+	size_t n_members;
 	const char *apply, *because, *prometheus;
 	uint32_t slice_ms, washout_ms, pairs, trials; /* 0 = the agent's default */
 	uint32_t every_ms; /* of commands and queries */
@@ -37,6 +40,7 @@ struct tune_wish {
 	enum tune_direction
 		direction; /* TUNE_UNSAID: a workload must say metric= for it to matter */
 	bool workload_is_load; /* it runs, and something else is the objective */
+	struct goal_source of_member[TUNE_WISH_MEMBERS]; /* the objective of each: label is the member */
 };
 
 extern const struct option tune_wish_options[]; /* ended by a zeroed row */
@@ -55,7 +59,10 @@ int tune_wish_settle(struct tune_wish *wish, char *why, size_t why_len);
  */
 int tune_wish_slice(struct tune_wish *wish, uint32_t took_ms, char *why, size_t why_len);
 
-/* The i-th source of the protocol: 0 = the objective, 1 + i = guard i. */
+/* The i-th source of the protocol: 0 = the objective, 1 + i = guard i, then the objective of each member. */
+size_t tune_wish_sources(const struct tune_wish *wish);
+/* Not so of the objective itself when its members have one each. */
+bool tune_wish_measured(const struct tune_wish *wish, size_t i);
 const struct goal_source *tune_wish_source(const struct tune_wish *wish, size_t i);
 
 /* The message, with everything it points to; texts are the wish's. */
@@ -63,6 +70,7 @@ struct tune_request {
 	Semantos__V1__TuneRequest message;
 	Semantos__V1__Source source[1 + TUNE_WISH_GUARDS];
 	Semantos__V1__Guard guard[TUNE_WISH_GUARDS], *guards[TUNE_WISH_GUARDS];
+	char *members[TUNE_WISH_MEMBERS];
 };
 void tune_wish_request(
 	const struct tune_wish *wish, uint32_t timeout_ms, struct tune_request *request);

@@ -185,6 +185,7 @@ void guard_apply(struct guard *g, const struct safety_request *rq, struct contro
 	if (!job)
 		return;
 	job->mode = rq->mode;
+	job->later = rq->later;
 	/* a person sees it in the history; the tuner would never know */
 	if (strcmp(job->name, SAFETY_TUNER) == 0)
 		job->orphaned = guard_undo_orphan;
@@ -224,14 +225,14 @@ void guard_keep(struct guard *g, uint64_t id, const char *observed, struct contr
 	call(g, job, reply);
 }
 
-void guard_swap(struct guard *g, uint64_t id, bool new_value, struct control_reply *reply)
+void guard_swap(struct guard *g, uint64_t id, uint32_t new_set, struct control_reply *reply)
 {
 	struct job *job = job_new(guard_run_swap, "", reply);
 
 	if (!job)
 		return;
 	job->id = id;
-	job->new_value = new_value;
+	job->new_set = new_set;
 	call(g, job, reply);
 }
 

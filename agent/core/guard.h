@@ -65,8 +65,8 @@ void guard_rollback(struct guard *guard, uint64_t id, const char *because, const
 /* Judged and left in force. Errors as safety_keep(). */
 void guard_keep(
 	struct guard *guard, uint64_t id, const char *observed, struct control_reply *reply);
-/* The old values for a while, or the new ones again. Errors as safety_swap(). */
-void guard_swap(struct guard *guard, uint64_t id, bool new_value, struct control_reply *reply);
+/* Old values for a while, or new ones again, as safety_swap_some() has new_set and its errors. */
+void guard_swap(struct guard *guard, uint64_t id, uint32_t new_set, struct control_reply *reply);
 void guard_unquarantine(struct guard *guard, const char *policy, struct control_reply *reply);
 
 /*

@@ -24,7 +24,7 @@ struct job {
 	char name[RECORD_OWNER_MAX]; /* policy, or owner of the change */
 	uint64_t id;
 	bool shadow;
-	bool new_value;
+	uint32_t new_set, later;
 	enum change_mode mode;
 	size_t n_knobs;
 	struct {

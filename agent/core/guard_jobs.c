@@ -218,7 +218,8 @@ void guard_run_apply(struct guard *g, struct job *job)
 		.n_knobs = job->n_knobs,
 		.because = job->because,
 		.evidence = job->evidence,
-		.expected = job->expected };
+		.expected = job->expected,
+		.later = job->later };
 	struct safety_error error = { "" };
 	int err = 0;
 
@@ -288,9 +289,9 @@ void guard_run_swap(struct guard *g, struct job *job)
 
 	if (!have_journal(g, job))
 		return;
-	err = safety_swap(g->safety, job->id, job->new_value, &error);
-	snprintf(text, sizeof(text), "the %s values of change %llu stand",
-		job->new_value ? "new" : "old", (unsigned long long)job->id);
+	err = safety_swap_some(g->safety, job->id, job->new_set, &error);
+	snprintf(text, sizeof(text), "the values of change %llu stand as they were asked for",
+		(unsigned long long)job->id);
 	guard_say(&job->reply, err, "", err ? error.text : text);
 	job->reply.change = job->id;
 	/* otherwise nothing changed that others see */

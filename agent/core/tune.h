@@ -20,13 +20,15 @@
 #include "agent/telemetry/telemetry.h"
 
 #define TUNE_PATTERNS 64 /* of knobs, in a goal */
+#define TUNE_MEMBERS RECORD_KNOBS_MAX /* a change has a knob for each */
+#define TUNE_MEMBERS_TEXT 256 /* their names with commas */
 #define TUNE_OFFERED 512 /* knobs of one question */
 #define TUNE_RECORDS 64 /* proposals kept whole */
 #define TUNE_EVENTS 128 /* that wait for a slow client */
 #define TUNE_METRICS 256 /* of one picture of the telemetry */
 #define TUNE_RATIONALE 2001 /* sizes with the final NUL */
 #define TUNE_EVIDENCE 1001
-#define TUNE_OBJECTIVE 384
+#define TUNE_OBJECTIVE 608 /* what is measured, and of which members */
 #define TUNE_CEILING 0.5 /* tau is never above it */
 #define TUNE_TICK_MS 25 /* how often guards are looked at while something is tried */
 #define TUNE_WAIT_MS 3600000 /* for the operator's word, then the proposal is stale */
@@ -36,7 +38,7 @@ struct tuner;
 /* Where changes are made; every call waits for it. Errors as those of safety.h, in the reply. */
 struct tuner_ops {
 	void (*apply)(void *ctx, const struct safety_request *request, struct control_reply *reply);
-	void (*swap)(void *ctx, uint64_t change, bool new_value, struct control_reply *reply);
+	void (*swap)(void *ctx, uint64_t change, uint32_t new_set, struct control_reply *reply);
 	void (*keep)(void *ctx, uint64_t change, const char *observed, struct control_reply *reply);
 	void (*rollback)(void *ctx, uint64_t change, const char *because, const char *observed,
 		struct control_reply *reply);
@@ -74,7 +76,14 @@ struct tune_goal {
 	bool lower_is_better;
 	bool automatic; /* otherwise each proposal waits for tune_approve() */
 	char pattern[TUNE_PATTERNS][RECORD_NAME_MAX];
-	uint32_t n_patterns; /* 0 = what the tables call of low risk */
+	uint32_t n_patterns; /* 0 = what the tables call of low risk, of what the objective's metric is about */
+	/*
+	 * Devices or control groups that are alike, 0 or 2 to TUNE_MEMBERS: what is tried is one value for all of them, on a
+	 * growing share of them at a time, and the objective is measured for each. Its label is "*" then, and the names of
+	 * knobs have a * in their place.
+	 */
+	char member[TUNE_MEMBERS][SLO_NAME];
+	uint32_t n_members;
 	uint32_t slice_ms, washout_ms, pairs, trials; /* 0 = the default */
 	uint64_t seed;
 	char because[256];
@@ -97,7 +106,7 @@ uint64_t tune_begin(struct tuner *tuner, const struct tune_goal *goal, struct co
 int tune_next(struct tuner *tuner, uint64_t goal, struct tune_event *event, uint32_t timeout_ms);
 void tune_leave(struct tuner *tuner, uint64_t goal);
 
-/* source: 0 = the objective, 1 + i = guard i. */
+/* source: 0 = the objective, 1 + i = guard i, 1 + guards + m = the objective of member m, in place of source 0. */
 void tune_report(struct tuner *tuner, uint32_t source, double value, uint32_t took_ms,
 	const char *error, struct control_reply *reply);
 void tune_approve(struct tuner *tuner, uint64_t proposal, struct control_reply *reply);
@@ -134,12 +143,23 @@ struct tune_knob {
 	char name[RECORD_NAME_MAX], value[RECORD_VALUE_MAX];
 };
 
+/* What a goal may change. */
+struct tune_offer {
+	struct tune_knob *knob; /* [n]; of members one for all of them, with its * */
+	uint32_t n;
+	uint32_t left_out; /* beyond TUNE_OFFERED */
+	uint32_t differ; /* members read differently, so it is not offered; */
+	char first[400]; /* the first of those, "sysfs:block/…: 128 of vda, 256 of vdb" */
+};
+
 /*
- * What a goal may change, by its patterns: into (*knob)[*n], freed by the caller; *left_out: those beyond TUNE_OFFERED. 0 or
- * -ENOMEM. Reads the machine below root (NULL = this one), and needs no tuner.
+ * By the goal's patterns and members; below root (NULL = this machine), without a tuner. 0 or -ENOMEM; knob is the
+ * caller's to free. Reads only.
  */
-int tune_offer(const char *root, const struct tune_goal *goal, struct tune_knob **knob, uint32_t *n,
-	uint32_t *left_out);
+int tune_offer(const char *root, const struct tune_goal *goal, struct tune_offer *offer);
+
+/* "block, io scheduler, memory": subsystems that are offered when no knob is named; "" = all. */
+void tune_scope(const struct tune_goal *goal, char *out, size_t size);
 
 struct tune_picture {
 	uint32_t n;
@@ -156,7 +176,7 @@ struct tune_record {
 	uint32_t n_knobs, pairs;
 	double expected, uncertainty;
 	double before, after, change_share, low, high; /* NaN = not known */
-	char objective[TUNE_OBJECTIVE];
+	char objective[TUNE_OBJECTIVE], members[TUNE_MEMBERS_TEXT]; /* "" = none */
 	struct tune_knob knob[RECORD_KNOBS_MAX], was[RECORD_KNOBS_MAX];
 	char rationale[TUNE_RATIONALE], evidence[TUNE_EVIDENCE];
 	char text[512]; /* what came of it */
@@ -184,6 +204,7 @@ struct tune_question {
 	bool lower_is_better;
 	double objective_now;
 	uint32_t n_knobs, trials_left;
+	uint32_t knobs_at_most; /* of a proposal */
 	struct tune_knob *knob; /* [n_knobs] */
 	struct tune_picture *telemetry; /* NULL = none */
 };

@@ -80,6 +80,21 @@ static const struct tune_record *unseen(const struct tuner *t)
 	return next;
 }
 
+/* Of a proposal for members, whichever of the knobs offered it has. */
+static uint32_t knobs_at_most(const struct tune_session *s)
+{
+	uint32_t most = 1;
+
+	if (!s->goal.n_members)
+		return RECORD_KNOBS_MAX;
+	for (uint32_t i = 0; i < s->n_offered; i++) {
+		uint32_t size = tune_family_size(&s->goal, s->offered[i].name);
+
+		most = size > most ? size : most;
+	}
+	return RECORD_KNOBS_MAX / most;
+}
+
 static int fill_ask(struct tuner *t, struct tune_ask *ask)
 {
 	const struct tune_record *outcome = unseen(t);
@@ -103,8 +118,11 @@ static int fill_ask(struct tuner *t, struct tune_ask *ask)
 		q->goal = s->id;
 		memcpy(q->objective, s->objective, sizeof(q->objective));
 		q->lower_is_better = s->goal.lower_is_better;
-		q->objective_now = slo_last(&s->series[0]);
+		for (uint32_t u = 0; u < tune_units(&s->goal); u++)
+			q->objective_now += slo_last(&s->series[tune_objective(&s->goal, u)]) /
+					    tune_units(&s->goal);
 		q->n_knobs = s->n_offered;
+		q->knobs_at_most = knobs_at_most(s);
 		q->trials_left = s->trials_left;
 		q->telemetry = picture_copy(s->picture);
 	}

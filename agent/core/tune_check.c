@@ -86,6 +86,37 @@ static int check_number(uint32_t *value, uint32_t otherwise, uint32_t min, uint3
 	return refuse(reply, -EINVAL, "A goal has %u to %u %s, not %u.", min, max, what, *value);
 }
 
+/* Their names become parts of names of knobs, and are shown. */
+static int check_members(const struct tune_goal *goal, struct control_reply *reply)
+{
+	size_t bytes = 0;
+
+	if (!goal->n_members)
+		return 0;
+	if (goal->n_members < 2 || goal->n_members > TUNE_MEMBERS)
+		return refuse(reply, -EINVAL, "A goal has 2 to %d members, not %u.", TUNE_MEMBERS,
+			goal->n_members);
+	for (uint32_t m = 0; m < goal->n_members; m++) {
+		const char *name = goal->member[m];
+
+		if (!name[0] || strpbrk(name, "*?[]\\ \t\n") || strstr(name, ".."))
+			return refuse(reply, -EINVAL, "'%.60s' names no device or control group.",
+				name);
+		for (uint32_t i = 0; i < m; i++) {
+			if (strcmp(goal->member[i], name) == 0)
+				return refuse(reply, -EINVAL, "%.60s is a member twice.", name);
+		}
+		bytes += strlen(name) + 2;
+	}
+	if (bytes > TUNE_MEMBERS_TEXT - 56)
+		return refuse(reply, -EINVAL, "The members' names are too long together.");
+	if (goal->objective.kind == SLO_TELEMETRY && strcmp(goal->objective.label, "*") != 0)
+		return refuse(reply, -EINVAL,
+			"With members the objective is a metric of each: %.60s[*].",
+			goal->objective.metric);
+	return 0;
+}
+
 int tune_check_goal(struct tune_goal *goal, struct control_reply *reply)
 {
 	int err = 0;
@@ -94,6 +125,8 @@ int tune_check_goal(struct tune_goal *goal, struct control_reply *reply)
 		return refuse(reply, -EINVAL, "A goal has at most %d guards and %d names of knobs.",
 			SLO_GUARDS, TUNE_PATTERNS);
 	err = check_source(&goal->objective, "objective", reply);
+	if (!err)
+		err = check_members(goal, reply);
 	if (!err && goal->objective.kind == SLO_TELEMETRY && !of_one_interval(&goal->objective))
 		err = refuse(reply, -EINVAL,
 			"%.15s of %.60s is taken over the last minutes, so slices of time cannot "
@@ -224,6 +257,7 @@ void tune_check_proposal(struct tuner *t, const struct tune_proposal *p, struct 
 {
 	const struct tune_session *s = t->session;
 	enum tune_verdict verdict;
+	uint32_t size = 0;
 	int err;
 
 	if (!s || !s->question || s->gone || p->question != s->question) {
@@ -249,6 +283,13 @@ void tune_check_proposal(struct tuner *t, const struct tune_proposal *p, struct 
 		err = check_numbers(p, reply);
 	for (size_t i = 0; i < p->n_knobs && !err; i++)
 		err = check_knob(s, &p->knob[i], record, reply);
+	for (size_t i = 0; i < p->n_knobs && !err; i++)
+		size += tune_family_size(&s->goal, record->knob[i].name);
+	if (!err && size > RECORD_KNOBS_MAX)
+		err = refuse(reply, -EINVAL,
+			"For all members this is %u settings with those they are coupled with, "
+			"and a change has at most %d.",
+			size, RECORD_KNOBS_MAX);
 	if (err)
 		return;
 	snprintf(record->objective, sizeof(record->objective), "%s", s->objective);

@@ -11,9 +11,9 @@ static void apply(void *ctx, const struct safety_request *request, struct contro
 	guard_apply(ctx, request, reply);
 }
 
-static void swap(void *ctx, uint64_t change, bool new_value, struct control_reply *reply)
+static void swap(void *ctx, uint64_t change, uint32_t new_set, struct control_reply *reply)
 {
-	guard_swap(ctx, change, new_value, reply);
+	guard_swap(ctx, change, new_set, reply);
 }
 
 static void keep(void *ctx, uint64_t change, const char *observed, struct control_reply *reply)

@@ -4,7 +4,7 @@
  *
  * tune.c has the thread, tune_operator.c and tune_advisor.c the calls; tune_session.c the order of things; tune_trial.c
  * one proposal being tried;
- * tune_check.c what is refused; tune_knobs.c what is offered; tune_memory.c what is remembered. Everything under `lock`,
+ * tune_check.c what is refused; tune_knobs.c what is offered, tune_family.c of members; tune_memory.c what is remembered. Everything under `lock`,
  * which is let go while ops, files or knobs are waited for: only the thread moves a session on and frees it, calls leave
  * it a note (gone, stop, approved, inbox).
  */
@@ -17,6 +17,7 @@
 #include "agent/safety/drift.h"
 #include "agent/safety/rollout.h"
 #include "agent/safety/threshold.h"
+#include "agent/util/knob_scan.h"
 
 #define TUNE_MEMORY THRESHOLD_WINDOW
 #define TUNE_HELD 32 /* knobs of one goal that others hold */
@@ -44,7 +45,7 @@ struct tune_session {
 	char objective[TUNE_OBJECTIVE];
 	enum tune_phase phase;
 	uint64_t phase_ns; /* when it began; TUNE_REST: when it ends */
-	struct slo_series *series; /* [1 + n_guards], 0 = of the objective */
+	struct slo_series *series; /* [tune_n_sources()], as tune_source() numbers them */
 	uint64_t snapshot; /* number of the telemetry's last one taken in */
 	uint32_t trials_left;
 	char idle_why[SLO_WHY]; /* said already */
@@ -152,7 +153,34 @@ void tune_check_proposal(struct tuner *t, const struct tune_proposal *proposal,
 /* ---- tune_knobs.c; without `lock` ---- */
 
 /* Do all still read so? False, with the first that does not in name[RECORD_NAME_MAX]. */
-bool tune_unchanged(const char *root, const struct tune_knob *was, uint32_t n, char *name);
+bool tune_unchanged(const char *root, const struct tune_goal *goal, const struct tune_knob *was,
+	uint32_t n, char *name);
+/* Is this knob of the goal's, by its name? *outright: without a pattern. */
+bool tune_asked(const struct tune_goal *goal, const struct knob_desc *desc, const char *name,
+	bool *outright);
+void tune_offer_add(struct tune_offer *offer, const char *name, const char *value);
+
+/* ---- tune_family.c; without `lock` ---- */
+
+/* The knob of this member: its name in place of the *. */
+void tune_member_knob(const char *family, const char *member, char out[RECORD_NAME_MAX]);
+/* Of the members of a goal, as tune_offer(). */
+void tune_offer_families(
+	const char *root, const struct tune_goal *goal, struct knob_here *here, struct tune_offer *offer);
+/* How many knobs a change of this family has for all members, with those they are coupled with. */
+uint32_t tune_family_size(const struct tune_goal *goal, const char *family);
+/* "vda, vdb" */
+void tune_members_text(const struct tune_goal *goal, char out[TUNE_MEMBERS_TEXT]);
+
+/* ---- sources of a goal: 0 = the objective, 1 + i = guard i, then the objective of each member ---- */
+
+uint32_t tune_n_sources(const struct tune_goal *goal);
+/* The i-th; *measured (may be NULL): not so of the objective itself when it has members. */
+void tune_source(
+	const struct tune_goal *goal, uint32_t i, struct slo_source *source, bool *measured);
+/* Index of the objective of member m; 0 when there are no members and m is 0. */
+uint32_t tune_objective(const struct tune_goal *goal, uint32_t m);
+uint32_t tune_units(const struct tune_goal *goal); /* members, or 1 */
 
 /* ---- tune_memory.c ---- */
 

@@ -217,6 +217,7 @@ static json_t *record_json(const struct tune_record *record)
 	put_number(object, "low", record->low);
 	put_number(object, "high", record->high);
 	put_text(object, "objective", record->objective);
+	put_text(object, "members", record->members);
 	put_text(object, "rationale", record->rationale);
 	put_text(object, "evidence", record->evidence);
 	put_text(object, "text", record->text);
@@ -373,6 +374,7 @@ static bool get_record(struct tuner *t, const json_t *object)
 	     get_number(object, "share", &record->change_share) &&
 	     get_number(object, "low", &record->low) && get_number(object, "high", &record->high) &&
 	     get_text(object, "objective", record->objective, sizeof(record->objective)) &&
+	     get_text(object, "members", record->members, sizeof(record->members)) &&
 	     get_text(object, "rationale", record->rationale, sizeof(record->rationale)) &&
 	     get_text(object, "evidence", record->evidence, sizeof(record->evidence)) &&
 	     get_text(object, "text", record->text, sizeof(record->text)) &&

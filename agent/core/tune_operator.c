@@ -16,12 +16,14 @@
 /* Are the telemetry's sources there? Each reports with every snapshot. Under `lock`. */
 static bool telemetry_fits(struct tuner *t, struct tune_goal *goal, struct control_reply *reply)
 {
-	for (uint32_t i = 0; i <= goal->n_guards; i++) {
-		struct slo_source *source = i ? &goal->guard[i - 1].source : &goal->objective;
+	for (uint32_t i = 0; i < tune_n_sources(goal); i++) {
+		struct slo_source source;
 		uint64_t number;
 		double value;
+		bool measured;
 
-		if (source->kind != SLO_TELEMETRY)
+		tune_source(goal, i, &source, &measured);
+		if (source.kind != SLO_TELEMETRY)
 			continue;
 		if (!t->telemetry) {
 			tune_answer(reply, -EAGAIN,
@@ -29,14 +31,17 @@ static bool telemetry_fits(struct tuner *t, struct tune_goal *goal, struct contr
 				"neither objective nor guard.");
 			return false;
 		}
-		source->every_ms = 1000 * telemetry_interval_s(t->telemetry);
-		if (telemetry_figure(t->telemetry, source->metric, source->label, TELEMETRY_VALUE,
-			    &value, &number) == -ENOENT &&
+		if (i <= goal->n_guards)
+			*(i ? &goal->guard[i - 1].source.every_ms : &goal->objective.every_ms) =
+				1000 * telemetry_interval_s(t->telemetry);
+		if (measured &&
+			telemetry_figure(t->telemetry, source.metric, source.label, TELEMETRY_VALUE,
+				&value, &number) == -ENOENT &&
 			number) {
 			tune_answer(reply, -EINVAL,
 				"No metric %.60s%s%.60s is measured here: see `semantosctl "
 				"telemetry`.",
-				source->metric, source->label[0] ? " of " : "", source->label);
+				source.metric, source.label[0] ? " of " : "", source.label);
 			return false;
 		}
 	}
@@ -47,12 +52,12 @@ uint64_t tune_begin(struct tuner *t, const struct tune_goal *goal, struct contro
 {
 	struct tune_session *s = calloc(1, sizeof(*s));
 	uint64_t id = 0, now;
-	char what[SLO_TEXT + SLO_NAME];
+	char what[SLO_TEXT + SLO_NAME], members[TUNE_MEMBERS_TEXT], scope[120];
 
 	tune_answer(reply, 0, "The goal is taken up.");
 	if (s) {
 		s->goal = *goal;
-		s->series = calloc(1 + SLO_GUARDS, sizeof(*s->series));
+		s->series = calloc(1 + SLO_GUARDS + TUNE_MEMBERS, sizeof(*s->series));
 	}
 	if (!s || !s->series) {
 		tune_answer(reply, -ENOMEM, "The agent has no memory left.");
@@ -61,7 +66,10 @@ uint64_t tune_begin(struct tuner *t, const struct tune_goal *goal, struct contro
 	if (tune_check_goal(&s->goal, reply))
 		goto out;
 	slo_source_text(&s->goal.objective, what, sizeof(what));
-	snprintf(s->objective, sizeof(s->objective), "%s, %s is better", what,
+	/* a goal with members is another than one without, and than one with others */
+	tune_members_text(&s->goal, members);
+	snprintf(s->objective, sizeof(s->objective), "%s%s%s, %s is better", what,
+		members[0] ? " of each of " : "", members,
 		s->goal.lower_is_better ? "lower" : "higher");
 	pthread_mutex_lock(&t->lock);
 	if (t->ending) {
@@ -75,15 +83,18 @@ uint64_t tune_begin(struct tuner *t, const struct tune_goal *goal, struct contro
 		now = tune_now(t);
 		id = s->id = ++t->last_goal;
 		s->trials_left = s->goal.trials;
-		for (uint32_t i = 0; i <= s->goal.n_guards; i++)
+		for (uint32_t i = 0; i < tune_n_sources(&s->goal); i++)
 			slo_series_reset(&s->series[i], now);
 		tune_to(s, TUNE_SETTLE, now);
 		t->session = s;
+		tune_scope(&s->goal, scope, sizeof(scope));
 		tune_say(t, "started", NULL,
-			"Goal %llu: %.300s; %u guards, %u trials of %u pairs of %u ms, %s.",
-			(unsigned long long)id, s->objective, s->goal.n_guards, s->goal.trials,
-			s->goal.pairs, s->goal.slice_ms,
-			s->goal.automatic ? "each tried at once" : "each waits for approval");
+			"Goal %llu: %.300s; %u guard%s, %u trial%s of %u pairs of %u ms, %s%s%s.",
+			(unsigned long long)id, s->objective, s->goal.n_guards,
+			s->goal.n_guards == 1 ? "" : "s", s->goal.trials,
+			s->goal.trials == 1 ? "" : "s", s->goal.pairs, s->goal.slice_ms,
+			s->goal.automatic ? "each tried at once" : "each waits for approval",
+			scope[0] ? "; what is offered is of the " : "", scope);
 		s = NULL;
 		pthread_cond_signal(&t->wake);
 	}
@@ -105,19 +116,24 @@ void tune_leave(struct tuner *t, uint64_t goal)
 void tune_report(struct tuner *t, uint32_t source, double value, uint32_t took_ms,
 	const char *error, struct control_reply *reply)
 {
-	const struct slo_source *what;
+	struct slo_source what;
 	struct tune_session *s;
+	bool measured;
 
 	pthread_mutex_lock(&t->lock);
 	s = t->session;
 	if (!s || s->gone || s->ended) {
 		tune_answer(reply, -EAGAIN, "Nothing is being tuned, so no report is wanted.");
-	} else if (source > s->goal.n_guards) {
+	} else if (source >= tune_n_sources(&s->goal)) {
 		tune_answer(reply, -EINVAL, "The goal has sources 0 to %u, and %u is none of them.",
-			s->goal.n_guards, source);
+			tune_n_sources(&s->goal) - 1, source);
 	} else {
-		what = source ? &s->goal.guard[source - 1].source : &s->goal.objective;
-		if (what->kind == SLO_TELEMETRY) {
+		tune_source(&s->goal, source, &what, &measured);
+		if (!measured) {
+			tune_answer(reply, -EINVAL,
+				"The objective is measured for each member: sources %u to %u.",
+				tune_objective(&s->goal, 0), tune_n_sources(&s->goal) - 1);
+		} else if (what.kind == SLO_TELEMETRY) {
 			tune_answer(reply, -EINVAL,
 				"Source %u is measured by the agent itself, so no report of it is "
 				"taken.",

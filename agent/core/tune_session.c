@@ -74,17 +74,18 @@ static void take_telemetry(struct tuner *t, uint64_t now)
 	/* looked at often: nothing is searched for between two snapshots */
 	if (number == s->snapshot)
 		return;
-	for (uint32_t i = 0; i <= s->goal.n_guards; i++) {
-		const struct slo_source *source =
-			i ? &s->goal.guard[i - 1].source : &s->goal.objective;
+	for (uint32_t i = 0; i < tune_n_sources(&s->goal); i++) {
+		struct slo_source source;
 		double value = NAN;
+		bool measured;
 		int err;
 
-		if (source->kind != SLO_TELEMETRY)
+		tune_source(&s->goal, i, &source, &measured);
+		if (source.kind != SLO_TELEMETRY || !measured)
 			continue;
-		err = telemetry_figure(t->telemetry, source->metric, source->label,
-			figure_of(source->figure), &value, &number);
-		slo_report(&s->series[i], now, source->every_ms * NS_PER_MS, err ? NAN : value,
+		err = telemetry_figure(t->telemetry, source.metric, source.label,
+			figure_of(source.figure), &value, &number);
+		slo_report(&s->series[i], now, source.every_ms * NS_PER_MS, err ? NAN : value,
 			err == -ENOENT	  ? "it is not measured here (any more)"
 			: err == -ENODATA ? "it has no value now"
 					  : NULL);
@@ -104,14 +105,38 @@ static void say_idle(struct tuner *t, const char *why)
 	tune_say(t, "idle", NULL, "Nothing is tried while this is so: %s.", why);
 }
 
+/* Is the objective heard, that of each member? Else as settled(). */
+static bool heard(const struct tune_session *s, uint32_t unit, uint64_t now, char *why, size_t size,
+	bool *late)
+{
+	uint32_t index = tune_objective(&s->goal, unit);
+	const struct slo_series *objective = &s->series[index];
+	const char *of = s->goal.n_members ? " of " : "";
+	const char *member = s->goal.n_members ? s->goal.member[unit] : "";
+	struct slo_source source;
+	char what[SLO_TEXT + SLO_NAME];
+
+	tune_source(&s->goal, index, &source, NULL);
+	slo_source_text(&s->goal.objective, what, sizeof(what));
+	*late = true;
+	if (slo_silent(objective, &source, now)) {
+		snprintf(why, size, "%.100s, the objective,%s%.40s is silent", what,
+			s->goal.n_members ? of : "", member);
+		return false;
+	}
+	if (isfinite(slo_last(objective)))
+		return true;
+	*late = objective->count > 0;
+	snprintf(why, size, "%.80s, the objective,%s%.40s gave no number%s%.60s", what, of, member,
+		objective->error[0] ? ": " : "", objective->error);
+	return false;
+}
+
 /* Do all guards hold, and is the objective heard? Else why not, and whether that is only a matter of time. */
 static bool settled(struct tuner *t, uint64_t now, char *why, size_t size, bool *late)
 {
 	struct tune_session *s = t->session;
-	const struct slo_series *objective = &s->series[0];
-	char what[SLO_TEXT + SLO_NAME];
 
-	*late = true;
 	for (uint32_t i = 0; i < s->goal.n_guards; i++) {
 		enum slo_state state =
 			slo_look(&s->goal.guard[i], &s->series[1 + i], now, why, size);
@@ -121,17 +146,11 @@ static bool settled(struct tuner *t, uint64_t now, char *why, size_t size, bool 
 		*late = state == SLO_BROKEN;
 		return false;
 	}
-	slo_source_text(&s->goal.objective, what, sizeof(what));
-	if (slo_silent(objective, &s->goal.objective, now)) {
-		snprintf(why, size, "%.120s, the objective, is silent", what);
-		return false;
+	for (uint32_t u = 0; u < tune_units(&s->goal); u++) {
+		if (!heard(s, u, now, why, size, late))
+			return false;
 	}
-	if (isfinite(slo_last(objective)))
-		return true;
-	*late = objective->count > 0;
-	snprintf(why, size, "%.120s, the objective, gave no number%s%.60s", what,
-		objective->error[0] ? ": " : "", objective->error);
-	return false;
+	return true;
 }
 
 static bool is_held(const struct tune_session *s, const char *name)
@@ -143,37 +162,57 @@ static bool is_held(const struct tune_session *s, const char *name)
 	return false;
 }
 
+/* What a client does not see of the question, once a goal. */
+static void say_left_out(struct tuner *t, const struct tune_offer *offer)
+{
+	struct tune_session *s = t->session;
+
+	if (s->last_question_said)
+		return;
+	s->last_question_said = true;
+	if (offer->left_out)
+		tune_say(t, "idle", NULL,
+			"%u knobs are offered, and %u more are not: name fewer of them.",
+			s->n_offered, offer->left_out);
+	if (offer->differ)
+		tune_say(t, "idle", NULL,
+			"%u setting%s not offered, because the members differ in %s: %.350s.",
+			offer->differ, offer->differ == 1 ? " is" : "s are",
+			offer->differ == 1 ? "it" : "them", offer->first);
+}
+
 static void ask(struct tuner *t, uint64_t now)
 {
 	struct tune_session *s = t->session;
-	struct tune_knob *knob = NULL;
-	uint32_t n = 0, left_out = 0;
+	struct tune_offer offer;
+	char why[500];
 	int err;
 
 	pthread_mutex_unlock(&t->lock);
-	err = tune_offer(t->root, &s->goal, &knob, &n, &left_out);
+	err = tune_offer(t->root, &s->goal, &offer);
 	pthread_mutex_lock(&t->lock);
 	if (err) {
 		tune_session_end(t, "the agent has no memory left");
 		return;
 	}
 	free(s->offered);
-	s->offered = knob;
+	s->offered = offer.knob;
 	s->n_offered = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		if (!is_held(s, knob[i].name))
-			s->offered[s->n_offered++] = knob[i];
+	for (uint32_t i = 0; i < offer.n; i++) {
+		if (!is_held(s, offer.knob[i].name))
+			s->offered[s->n_offered++] = offer.knob[i];
 	}
 	if (!s->n_offered) {
-		tune_session_end(t, n ? "every knob it may change is held by a change in force"
-				      : "this machine has no knob it may change");
+		snprintf(why, sizeof(why), "%s%s%s%.350s%s",
+			offer.n ? "every knob it may change is held by a change in force"
+				: "this machine has no knob it may change",
+			s->goal.n_members && !offer.n ? " that all members have" : "",
+			offer.differ ? " with the same value (" : "", offer.first,
+			offer.differ ? ")" : "");
+		tune_session_end(t, why);
 		return;
 	}
-	if (left_out && !s->last_question_said)
-		tune_say(t, "idle", NULL,
-			"%u knobs are offered, and %u more are not: name fewer of them.",
-			s->n_offered, left_out);
-	s->last_question_said = true;
+	say_left_out(t, &offer);
 	free(s->picture);
 	s->picture = tune_picture(t);
 	s->question = ++t->last_question;
@@ -216,6 +255,7 @@ static void take_answer(struct tuner *t, uint64_t now)
 	struct tune_session *s = t->session;
 	struct tune_record *record;
 	char knobs[300], why[ROLLOUT_WHY];
+	const char *on;
 
 	if (s->inbox.record.n_knobs == 0) {
 		record_text(knobs, sizeof(knobs), s->inbox.record.rationale);
@@ -237,6 +277,7 @@ static void take_answer(struct tuner *t, uint64_t now)
 	record->goal = s->id;
 	record->lower_is_better = s->goal.lower_is_better;
 	memcpy(record->objective, s->objective, sizeof(record->objective));
+	tune_members_text(&s->goal, record->members);
 	record->before = record->after = record->change_share = record->low = record->high = NAN;
 	record->unix_ms = tune_unix_ms();
 	record->state = TUNE_WAITING;
@@ -244,8 +285,9 @@ static void take_answer(struct tuner *t, uint64_t now)
 	s->trials_left--;
 	close_question(t);
 	list_knobs(record, knobs, sizeof(knobs));
-	tune_say(t, "proposed", record, "Proposal %llu: %s, because %.150s",
-		(unsigned long long)record->id, knobs, record->rationale);
+	on = record->members[0] ? " on each of " : "";
+	tune_say(t, "proposed", record, "Proposal %llu: %s%s%.100s, because %.150s",
+		(unsigned long long)record->id, knobs, on, record->members, record->rationale);
 	if (!threshold_admit(&t->threshold, record->uncertainty, why, sizeof(why))) {
 		tune_conclude(t, TUNE_VETOED, TUNE_V_VETOED, false, why);
 		return;
@@ -290,7 +332,7 @@ static void wait_for_word(struct tuner *t, uint64_t now)
 		return;
 	s->stale_look_ns = now;
 	pthread_mutex_unlock(&t->lock);
-	same = tune_unchanged(t->root, s->record->was, s->record->n_knobs, name);
+	same = tune_unchanged(t->root, &s->goal, s->record->was, s->record->n_knobs, name);
 	pthread_mutex_lock(&t->lock);
 	if (!same && !s->approved) {
 		snprintf(text, sizeof(text),

@@ -24,11 +24,22 @@
 
 /* ---- the journal, without `lock` ---- */
 
-enum order { SWAP_OLD, SWAP_NEW, KEEP, UNDO };
+enum order { SWAP, KEEP, UNDO };
+
+/* Of the settings of the change those that are to have their new values now: all of a unit's, for each unit that is treated. */
+static uint32_t new_set(const struct tune_session *s)
+{
+	uint32_t units = tune_units(&s->goal), set = 0;
+
+	for (uint32_t i = 0; i < s->record->n_knobs; i++)
+		set |= s->rollout.treated << (i * units);
+	return set;
+}
 
 static void carry_out(
 	struct tuner *t, enum order order, const char *text, struct control_reply *reply)
 {
+	uint32_t set = new_set(t->session);
 	const struct tuner_ops *ops = &t->options.ops;
 	uint64_t change = t->session->record->change;
 
@@ -39,26 +50,36 @@ static void carry_out(
 	else if (order == UNDO)
 		ops->rollback(ops->ctx, change, text, text, reply);
 	else
-		ops->swap(ops->ctx, change, order == SWAP_NEW, reply);
+		ops->swap(ops->ctx, change, set, reply);
 	pthread_mutex_lock(&t->lock);
 }
 
 static void apply(struct tuner *t, struct control_reply *reply)
 {
 	const struct tuner_ops *ops = &t->options.ops;
+	const struct tune_goal *goal = &t->session->goal;
 	struct tune_record *record = t->session->record;
+	char name[RECORD_KNOBS_MAX][RECORD_NAME_MAX];
 	struct safety_knob knob[RECORD_KNOBS_MAX];
 	char because[RECORD_TEXT_MAX], expected[200];
 	struct safety_request rq = { .owner = SAFETY_TUNER,
 		.mode = CHANGE_AUTO,
 		.knob = knob,
-		.n_knobs = record->n_knobs,
 		.because = because,
 		.evidence = record->evidence,
 		.expected = expected };
 
-	for (uint32_t i = 0; i < record->n_knobs; i++)
-		knob[i] = (struct safety_knob){ record->knob[i].name, record->knob[i].value };
+	/* their number was checked with the proposal */
+	for (uint32_t i = 0; i < record->n_knobs; i++) {
+		for (uint32_t u = 0; u < tune_units(goal); u++, rq.n_knobs++) {
+			tune_member_knob(record->knob[i].name,
+				goal->n_members ? goal->member[u] : "", name[rq.n_knobs]);
+			knob[rq.n_knobs] = (struct safety_knob){ name[rq.n_knobs],
+				record->knob[i].value };
+		}
+	}
+	/* one change from first to last: who has no turn yet is announced in it */
+	rq.later = ~new_set(t->session) & ((1U << rq.n_knobs) - 1);
 	snprintf(because, sizeof(because), "proposal %llu is tried: %.380s",
 		(unsigned long long)record->id, record->rationale);
 	snprintf(expected, sizeof(expected), "%.120s by %+.1f %%", record->objective,
@@ -237,7 +258,7 @@ static void set(struct tuner *t, uint64_t now)
 	if (!s->record->change && !new_value)
 		return;
 	if (s->record->change)
-		carry_out(t, new_value ? SWAP_NEW : SWAP_OLD, "", &reply);
+		carry_out(t, SWAP, "", &reply);
 	else
 		apply(t, &reply);
 	took = tune_now(t) - now;
@@ -264,8 +285,10 @@ static void set(struct tuner *t, uint64_t now)
 
 static void say_stage(struct tuner *t)
 {
+	static const char *const names[] = { "canary", "ramp", "full" };
 	struct tune_session *s = t->session;
 	const struct rollout_plan *plan = &s->rollout.plan;
+	unsigned long long id = s->record->id;
 	uint32_t stage = s->rollout.stage;
 
 	if (s->stage_said == stage + 1)
@@ -273,16 +296,18 @@ static void say_stage(struct tuner *t)
 	s->stage_said = stage + 1;
 	if (stage == plan->stages)
 		tune_say(t, "stage", s->record,
-			"Proposal %llu stands for the whole time and is watched before it is kept.",
-			(unsigned long long)s->record->id);
+			"Proposal %llu stands for %s and is watched before it is kept.", id,
+			s->goal.n_members ? "all members" : "the whole time");
+	else if (s->goal.n_members)
+		tune_say(t, "stage", s->record,
+			"Proposal %llu, %s: %u of %u members at a time under the new value, the "
+			"others under the old one, then the sides change; %u pairs.",
+			id, names[stage], rollout_units(plan, stage), plan->units,
+			plan->stage[stage].pairs);
 	else
 		tune_say(t, "stage", s->record,
-			"Proposal %llu, %s: %.0f %% of the time under the new value, %u pairs.",
-			(unsigned long long)s->record->id,
-			stage + 1 == plan->stages ? "full"
-			: stage			  ? "ramp"
-						  : "canary",
-			100 * plan->stage[stage].share, plan->stage[stage].pairs);
+			"Proposal %llu, %s: %.0f %% of the time under the new value, %u pairs.", id,
+			names[stage], 100 * plan->stage[stage].share, plan->stage[stage].pairs);
 }
 
 static void begin(struct tuner *t, uint64_t now)
@@ -309,17 +334,24 @@ static bool measured(struct tuner *t, uint64_t now)
 {
 	struct tune_session *s = t->session;
 	uint64_t wait = SLO_SILENT * s->goal.objective.every_ms * NS_PER_MS;
-	uint32_t n;
-	double mean = slo_mean(&s->series[0], s->begin_ns, now, &n);
+	bool late = now - s->begin_ns >= s->goal.slice_ms * NS_PER_MS + wait, silent = false;
+	uint32_t needed = rollout_needed(&s->rollout);
+	double value[ROLLOUT_UNITS_MAX];
 
-	if (n == 0 && now - s->begin_ns < s->goal.slice_ms * NS_PER_MS + wait)
-		return false;
+	for (uint32_t u = 0; u < tune_units(&s->goal); u++) {
+		const struct slo_series *series = &s->series[tune_objective(&s->goal, u)];
+		uint32_t n;
+
+		value[u] = slo_mean(series, s->begin_ns, now, &n);
+		if (n == 0 && !late && (needed >> u & 1))
+			return false;
+		silent |= (needed >> u & 1) && !isfinite(value[u]);
+	}
 	/* nothing is kept that a guard could not have broken */
-	if (s->rollout.stage == s->rollout.plan.stages && isfinite(mean) && !guards_heard(s, now))
+	if (s->rollout.stage == s->rollout.plan.stages && !silent && !guards_heard(s, now))
 		return false;
-	s->breach |= !isfinite(mean);
-	rollout_measured(
-		&s->rollout, s->rollout.treated ? mean : NAN, s->rollout.treated ? NAN : mean);
+	s->breach |= silent;
+	rollout_measured(&s->rollout, value);
 	return true;
 }
 
@@ -384,7 +416,9 @@ bool tune_trial_begin(struct tuner *t, uint64_t now)
 {
 	struct tune_session *s = t->session;
 	const struct tune_goal *goal = &s->goal;
-	const struct rollout_plan plan = { .kind = ROLLOUT_SLICES,
+	const struct rollout_plan plan = {
+		.kind = goal->n_members ? ROLLOUT_UNITS : ROLLOUT_SLICES,
+		.units = goal->n_members,
 		.stage = { { CANARY_SHARE, EARLY_PAIRS }, { RAMP_SHARE, EARLY_PAIRS },
 			{ 0.5, goal->pairs } },
 		.stages = 3,
@@ -392,12 +426,13 @@ bool tune_trial_begin(struct tuner *t, uint64_t now)
 		.measure_ns = goal->slice_ms * NS_PER_MS,
 		.confirm_ns = goal->slice_ms * NS_PER_MS,
 		.lower_is_better = goal->lower_is_better,
-		.seed = goal->seed + s->record->id };
+		.seed = goal->seed + s->record->id,
+	};
 	char name[RECORD_NAME_MAX], text[400];
 	bool same;
 
 	pthread_mutex_unlock(&t->lock);
-	same = tune_unchanged(t->root, s->record->was, s->record->n_knobs, name);
+	same = tune_unchanged(t->root, goal, s->record->was, s->record->n_knobs, name);
 	pthread_mutex_lock(&t->lock);
 	if (!same) {
 		snprintf(text, sizeof(text),

@@ -86,11 +86,16 @@ static bool asked_too(const struct safety_request *rq, const char *name, const c
 static int list_knobs(struct apply *a, const struct safety_request *rq)
 {
 	char name[RECORD_NAME_MAX], partner[RECORD_NAME_MAX];
+	size_t first;
 	int err = 0;
 
 	if (rq->n_knobs == 0 || rq->mode < CHANGE_AUTO || rq->mode > CHANGE_ONCE || !rq->owner[0] ||
 		strlen(rq->owner) >= RECORD_OWNER_MAX) {
 		safety_say(a->error, "a change needs an owner, a mode and at least one knob");
+		return -EINVAL;
+	}
+	if (rq->later && rq->mode != CHANGE_AUTO) {
+		safety_say(a->error, "only what is tried, in mode auto, may come later");
 		return -EINVAL;
 	}
 	for (size_t i = 0; i < rq->n_knobs && !err; i++) {
@@ -101,10 +106,13 @@ static int list_knobs(struct apply *a, const struct safety_request *rq)
 			err = knob_full_name(rq->knob[i].name, name, a->error);
 		if (!err)
 			err = safety_check_own(a->s, name, rq->knob[i].value, a->error);
+		first = a->change->n_knobs;
 		if (!err)
 			err = add_knob(a, name, rq->knob[i].value);
 		if (!err && knob_partner(name, partner) && !asked_too(rq, name, partner))
 			err = add_knob(a, partner, "");
+		for (size_t k = first; rq->later >> i & 1 && k < a->change->n_knobs; k++)
+			a->change->swapped |= 1U << k;
 	}
 	return err;
 }
@@ -302,7 +310,7 @@ static int write_knobs(struct apply *a)
 		bool reset = was_reset(c, k);
 		int err = 0;
 
-		if (!c->knob[k].intended[0] ||
+		if (!c->knob[k].intended[0] || c->swapped >> k & 1 ||
 			(!reset && knob_same(c->knob[k].original, c->knob[k].intended)))
 			continue;
 		if (c->mode != CHANGE_ONCE && !reset)
@@ -327,8 +335,11 @@ static int read_back(struct apply *a)
 
 	for (size_t k = 0; k < c->n_knobs; k++) {
 		char live[RECORD_VALUE_MAX];
-		int err = knob_read(&a->knob[k], live);
+		int err;
 
+		if (c->swapped >> k & 1)
+			continue;
+		err = knob_read(&a->knob[k], live);
 		if (!err && c->knob[k].intended[0] &&
 			!knob_took(a->knob[k].def, c->knob[k].intended, live)) {
 			safety_say(a->error, "%.200s reads %s after %s was written",

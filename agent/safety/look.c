@@ -291,9 +291,14 @@ static int audit_segment(void *ctx, const struct journal_scan *scan, int err)
 	return 0;
 }
 
-/* One that is being tried stands now at its new, now at its old value. */
+/* One that is being tried stands now at its new, now at its old value; one that came later was not read back on record. */
 static bool as_left(const struct change *change, uint64_t k, const char *live)
 {
+	const struct change_knob *knob = &change->knob[k];
+
+	if (!knob->readback[0] && knob->intended[0] && change->state == CHANGE_APPLIED &&
+		knob_took(knob_find(knob->name), knob->intended, live))
+		return true;
 	return knob_same(live, change->knob[k].readback) ||
 	       (change->state == CHANGE_APPLIED && strcmp(change->owner, SAFETY_TUNER) == 0 &&
 		       knob_same(live, change->knob[k].original));

@@ -182,7 +182,7 @@ int record_unpack(struct record *record, const uint8_t *bytes, size_t n)
 
 	walk_record(&c, record);
 	if (record->kind == RECORD_CHANGE)
-		record->change.swapped = false;
+		record->change.swapped = 0;
 	return c.bad || c.at != n ? -EINVAL : 0;
 }
 

@@ -57,6 +57,7 @@ struct safety_request {
 	size_t n_knobs;
 	const char *because; /* half a sentence */
 	const char *evidence, *expected; /* may be NULL */
+	uint32_t later; /* bit i: knob[i] is announced, and keeps its old value until safety_swap_some() */
 };
 
 /* What recovery did. */
@@ -119,6 +120,13 @@ int safety_rollback(struct safety *safety, uint64_t id, const char *because, con
  * kernel's -errno.
  */
 int safety_swap(struct safety *safety, uint64_t id, bool new_value, struct safety_error *error);
+
+/*
+ * The same with some of its knobs under their new values: bit i of new_set is the i-th that was asked for, and what that is
+ * coupled with goes along. Those that go back are written before those that come.
+ */
+int safety_swap_some(
+	struct safety *safety, uint64_t id, uint32_t new_set, struct safety_error *error);
 
 /* Undo all changes of an owner but those of mode never. Number that could not be undone. */
 unsigned int safety_breach(struct safety *safety, const char *owner, const char *because);

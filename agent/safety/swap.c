@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * swap.c - the new and the old values in turn, within one change: slices of time are compared under them.
+ * swap.c - the new and the old values in turn, within one change: slices of time are compared under them, and some of its
+ * knobs with the others.
  *
  * Nothing is written to the journal: the change on record says that its values may be in force, and its undo takes a knob
  * that reads the old value for one that is back. So a crash at any moment is undone as any other, and a swap waits for no
@@ -19,13 +20,19 @@ struct swap {
 	struct safety *s;
 	struct change *change;
 	struct knob knob[RECORD_KNOBS_MAX];
-	bool new_value;
+	uint32_t old_set; /* to stand at their old values after it, bits as in change->swapped */
 	struct safety_error *error;
 };
 
-static const char *value_of(const struct change_knob *knob, bool new_value)
+static bool is_in(uint32_t set, size_t k)
 {
-	return new_value ? knob->readback : knob->original;
+	return set >> k & 1;
+}
+
+/* Did the swap bring it to another value than it had? */
+static bool moves(const struct swap *w, size_t k)
+{
+	return is_in(w->old_set ^ w->change->swapped, k);
 }
 
 /* The knob of this change that k names as coupled with it, or k. */
@@ -90,6 +97,7 @@ static int open_all(struct swap *w)
 static int compare(struct swap *w, size_t k)
 {
 	struct change_knob *want = &w->change->knob[k];
+	bool old = is_in(w->change->swapped, k);
 	char live[RECORD_VALUE_MAX];
 	int err = knob_read(&w->knob[k], live);
 
@@ -97,21 +105,21 @@ static int compare(struct swap *w, size_t k)
 		safety_say(w->error, "%.200s cannot be read: %s", want->name, strerror(-err));
 		return err;
 	}
-	if (knob_same(live, value_of(want, !w->change->swapped)))
+	if (knob_same(live, old ? want->original : want->readback))
 		return 0;
 	safety_say(w->error, "somebody else set %.200s to %.100s while %.100s was being tried",
-		want->name, live, want->readback);
+		want->name, live, want->readback[0] ? want->readback : want->intended);
 	/* the undo is to see it as theirs, not as the value we would have written next */
-	if (w->change->swapped)
+	if (old)
 		strcpy(want->readback, want->original);
 	return -EBUSY;
 }
 
-static int write_one(struct swap *w, size_t k)
+static int write_one(struct swap *w, size_t k, bool new_value)
 {
 	const struct change_knob *knob = &w->change->knob[k];
-	const char *value = w->new_value ? knob->intended : knob->original;
-	size_t other = w->new_value ? k : reset_by(w->change, k);
+	const char *value = new_value ? knob->intended : knob->original;
+	size_t other = new_value ? k : reset_by(w->change, k);
 	int err = knob_write(&w->knob[k], value);
 
 	/* what it set anew had a value of its own before */
@@ -127,13 +135,13 @@ static int write_one(struct swap *w, size_t k)
  * New values: those that were asked for. Old ones: what reads otherwise, but for a 0 that follows from the value of the knob
  * it is coupled with, and for what is set anew, which write_one() sees to.
  */
-static bool is_written(const struct swap *w, size_t k)
+static bool is_written(const struct swap *w, size_t k, bool new_value)
 {
 	const struct change *c = w->change;
 	const struct change_knob *knob = &c->knob[k];
 	size_t partner = partner_of(c, k);
 
-	if (w->new_value)
+	if (new_value)
 		return knob->intended[0] != '\0';
 	if (knob_same(knob->original, knob->readback))
 		return false;
@@ -147,37 +155,49 @@ static bool is_written(const struct swap *w, size_t k)
 	return true;
 }
 
-static int write_all(struct swap *w)
+static int write_all(struct swap *w, bool new_value)
 {
 	size_t n = w->change->n_knobs;
 
 	for (size_t i = 0; i < n; i++) {
 		/* back in the opposite order */
-		size_t k = w->new_value ? i : n - 1 - i;
+		size_t k = new_value ? i : n - 1 - i;
 		int err;
 
-		if (!is_written(w, k))
+		if (!moves(w, k) || is_in(w->old_set, k) == new_value ||
+			!is_written(w, k, new_value))
 			continue;
-		err = write_one(w, k);
+		err = write_one(w, k, new_value);
 		if (err)
 			return err;
 	}
-	for (size_t k = 0; k < n; k++) {
-		const struct change_knob *want = &w->change->knob[k];
-		char live[RECORD_VALUE_MAX];
-		int err = knob_read(&w->knob[k], live);
+	return 0;
+}
 
-		if (!err && !knob_same(live, value_of(want, w->new_value))) {
-			safety_say(w->error, "%.200s reads %.100s after %.100s was written",
-				want->name, live, value_of(want, w->new_value));
-			err = -EIO;
-		} else if (err) {
-			safety_say(w->error, "%.200s cannot be read back: %s", want->name,
-				strerror(-err));
-		}
-		if (err)
-			return err;
+/* What came of it. A knob that was announced for later has its new value for the first time, and is read back now. */
+static int look_back(struct swap *w, size_t k)
+{
+	struct change_knob *want = &w->change->knob[k];
+	bool old = is_in(w->old_set, k), first = !old && !want->readback[0];
+	char live[RECORD_VALUE_MAX];
+	int err = knob_read(&w->knob[k], live);
+	bool same;
+
+	if (err) {
+		safety_say(w->error, "%.200s cannot be read back: %s", want->name, strerror(-err));
+		return err;
 	}
+	if (first)
+		same = !want->intended[0] || knob_took(w->knob[k].def, want->intended, live);
+	else
+		same = knob_same(live, old ? want->original : want->readback);
+	if (!same) {
+		safety_say(w->error, "%.200s reads %.100s after %.100s was written", want->name,
+			live, old ? want->original : want->intended);
+		return -EIO;
+	}
+	if (first)
+		strcpy(want->readback, live);
 	return 0;
 }
 
@@ -193,15 +213,40 @@ static int carry_out(struct swap *w)
 			err = 0;
 		}
 	}
+	err = err ? err : theirs;
 	if (!err)
-		err = theirs;
-	return err ? err : write_all(w);
+		err = write_all(w, false);
+	if (!err)
+		err = write_all(w, true);
+	for (size_t k = 0; k < w->change->n_knobs && !err; k++)
+		err = look_back(w, k);
+	return err;
+}
+
+/* The knobs that are to stand at their old values: those asked for and not in new_set, each with what it is coupled with. */
+static uint32_t old_set_of(const struct change *change, uint32_t new_set)
+{
+	uint32_t old_set = 0, asked = 0;
+
+	for (size_t k = 0; k < change->n_knobs; k++) {
+		if (!change->knob[k].intended[0] || is_in(new_set, asked++))
+			continue;
+		old_set |= 1U << k | 1U << partner_of(change, k);
+	}
+	return old_set;
 }
 
 int safety_swap(struct safety *s, uint64_t id, bool new_value, struct safety_error *error)
 {
+	return safety_swap_some(s, id, new_value ? UINT32_MAX : 0, error);
+}
+
+int safety_swap_some(
+	struct safety *s, uint64_t id, uint32_t new_set, struct safety_error *error)
+{
 	struct safety_error unused, lost;
-	struct swap w = { .s = s, .new_value = new_value, .error = error ? error : &unused };
+	struct swap w = { 
+		.s = s, .error = error ? error : &unused };
 	char because[300];
 	int err;
 
@@ -219,7 +264,8 @@ int safety_swap(struct safety *s, uint64_t id, bool new_value, struct safety_err
 		return w.change ? -EALREADY : -ENOENT;
 	}
 	err = check(&w);
-	if (err || w.change->swapped != new_value)
+	w.old_set = old_set_of(w.change, new_set);
+	if (err || w.change->swapped == w.old_set)
 		return err;
 	for (size_t k = 0; k < RECORD_KNOBS_MAX; k++)
 		w.knob[k].fd = -1;
@@ -237,7 +283,7 @@ int safety_swap(struct safety *s, uint64_t id, bool new_value, struct safety_err
 		return -ESTALE;
 	}
 	if (!err) {
-		w.change->swapped = !new_value;
+		w.change->swapped = w.old_set;
 		return 0;
 	}
 	snprintf(because, sizeof(because), "%.250s", w.error->text);

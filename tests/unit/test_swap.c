@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * test_swap.c - the new and the old values in turn within one change: no new record, no rate used up, undone from either,
- * kept only from the new one, ended by a third party's write, which stays.
+ * kept only from the new one, ended by a third party's write, which stays; and the same of some of its knobs at a time.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -159,7 +159,7 @@ static void one_that_sets_another_anew(void **state)
 {
 	const struct safety_knob knob[] = { { SCHEDULER, "none" }, { NR_REQUESTS, "32" } };
 	struct safety_request rq = { "tuner", CHANGE_AUTO, knob, 2, "a test asks for it", NULL,
-		NULL };
+		NULL, 0 };
 
 	(void)state;
 	file_put(f.root, SCHEDULER_FILE, "mq-deadline\n");
@@ -180,6 +180,150 @@ static void one_that_sets_another_anew(void **state)
 	assert_true(file_is(f.root, NR_REQUESTS_FILE, "64"));
 	assert_int_equal(safety_swap(s, id, true, &error), 0);
 	assert_true(file_is(f.root, SCHEDULER_FILE, "none"));
+}
+
+/* ---- some of a change's knobs ---- */
+
+#define MEMBERS 4
+static const char *const ahead_file[MEMBERS] = { "sys/block/vda/queue/read_ahead_kb",
+	"sys/block/vdb/queue/read_ahead_kb", "sys/block/vdc/queue/read_ahead_kb",
+	"sys/block/vdd/queue/read_ahead_kb" };
+
+/* The same value for four disks, the first of them at once. */
+static int change_members(uint32_t later)
+{
+	static const struct safety_knob knob[MEMBERS] = {
+		{ "sysfs:block/vda/queue/read_ahead_kb", "512" },
+		{ "sysfs:block/vdb/queue/read_ahead_kb", "512" },
+		{ "sysfs:block/vdc/queue/read_ahead_kb", "512" },
+		{ "sysfs:block/vdd/queue/read_ahead_kb", "512" },
+	};
+	const struct safety_request rq = { .owner = "tuner",
+		.mode = CHANGE_AUTO,
+		.knob = knob,
+		.n_knobs = MEMBERS,
+		.because = "a test asks for it",
+		.later = later };
+
+	for (int i = 0; i < MEMBERS; i++)
+		file_put(f.root, ahead_file[i], "128\n");
+	return safety_apply(s, &rq, &id, &error);
+}
+
+static bool new_ones(uint32_t set)
+{
+	for (int i = 0; i < MEMBERS; i++) {
+		if (!file_is(f.root, ahead_file[i], set >> i & 1 ? "512" : "128"))
+			return false;
+	}
+	return true;
+}
+
+static void members_take_turns_within_one_change(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	assert_int_equal(change_members(0xe), 0);
+	assert_true(new_ones(0x1));
+	before = records();
+	for (uint32_t set = 0; set < 1 << MEMBERS; set++) {
+		assert_int_equal(safety_swap_some(s, id, set, &error), 0);
+		assert_true(new_ones(set));
+		/* the crossover: what had the new value has the old one, and the other way round */
+		assert_int_equal(safety_swap_some(s, id, ~set, &error), 0);
+		assert_true(new_ones(~set));
+		assert_int_equal(records(), before);
+	}
+	/* kept only when all of them stand */
+	assert_int_equal(safety_swap_some(s, id, 0x7, &error), 0);
+	assert_int_equal(safety_keep(s, id, "better", &error), -EINVAL);
+	assert_int_equal(safety_swap(s, id, true, &error), 0);
+	assert_int_equal(safety_keep(s, id, "better", &error), 0);
+	assert_int_equal(records(), before + 1);
+	assert_true(new_ones(0xf));
+	assert_int_equal(safety_rollback(s, id, "x", NULL, &error), 0);
+	assert_true(new_ones(0));
+}
+
+/* The agent dies: what the next one finds is on the disk only, where of three no new value was ever read back. */
+static void members_are_undone_by_the_next_agent(void **state)
+{
+	(void)state;
+	for (uint32_t set = 0; set < 1 << MEMBERS; set++) {
+		f.boot_ns += SAFETY_RETRY_WINDOW_NS;
+		assert_int_equal(change_members(0xe), 0);
+		assert_int_equal(safety_swap_some(s, id, set, &error), 0);
+		assert_true(new_ones(set));
+		assert_int_equal(safety_close(s, SAFETY_UPGRADE), 0);
+		f.options.ignore_upgrade = true;
+		assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+		assert_true(new_ones(0));
+	}
+	f.options.ignore_upgrade = false;
+}
+
+static void one_members_foreign_value_stays(void **state)
+{
+	static const char *const theirs[] = { "33", "512" };
+
+	(void)state;
+	/* on one that waits its turn, and on one that had it: whatever they write is theirs */
+	for (int i = 0; i < 4; i++) {
+		f.boot_ns += SAFETY_RETRY_WINDOW_NS;
+		assert_int_equal(change_members(0xe), 0);
+		assert_int_equal(safety_swap_some(s, id, 0x2, &error), 0);
+		file_put(f.root, ahead_file[i / 2 ? 0 : 3], theirs[i % 2]);
+		assert_int_equal(safety_swap_some(s, id, 0x9, &error), -EBUSY);
+		assert_non_null(strstr(error.text, "somebody else set sysfs:block/vd"));
+		assert_int_equal(safety_swap_some(s, id, 0x9, &error), -EALREADY);
+		assert_true(file_is(f.root, ahead_file[i / 2 ? 0 : 3], theirs[i % 2]));
+		file_put(f.root, ahead_file[i / 2 ? 0 : 3], "128");
+		assert_true(new_ones(0));
+	}
+}
+
+/* Each has its own that is set anew, and announced for later it was never read. */
+static void coupled_members_take_turns(void **state)
+{
+	static const struct safety_knob knob[] = { { SCHEDULER, "none" },
+		{ "sysfs:block/vdb/queue/scheduler", "none" } };
+	const struct safety_request rq = { .owner = "tuner",
+		.mode = CHANGE_AUTO,
+		.knob = knob,
+		.n_knobs = 2,
+		.because = "a test asks for it",
+		.later = 0x2 };
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		file_put(f.root, i ? "sys/block/vdb/queue/scheduler" : SCHEDULER_FILE, "bfq\n");
+		file_put(f.root, i ? "sys/block/vdb/queue/nr_requests" : NR_REQUESTS_FILE, "64\n");
+	}
+	assert_int_equal(safety_apply(s, &rq, &id, &error), 0);
+	assert_true(file_is(f.root, "sys/block/vdb/queue/scheduler", "bfq"));
+	assert_int_equal(safety_swap_some(s, id, 0x2, &error), 0);
+	assert_true(file_is(f.root, SCHEDULER_FILE, "bfq"));
+	assert_true(file_is(f.root, "sys/block/vdb/queue/scheduler", "none"));
+	/* as a kernel would that sets it anew */
+	file_put(f.root, "sys/block/vdb/queue/nr_requests", "64\n");
+	assert_int_equal(safety_close(s, SAFETY_STOP), 0);
+	assert_true(file_is(f.root, "sys/block/vdb/queue/scheduler", "bfq"));
+	assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+}
+
+static void only_a_trial_begins_later(void **state)
+{
+	const struct safety_knob knob = { SWAPPINESS, "10" };
+	struct safety_request rq = { .owner = "operator",
+		.mode = CHANGE_NEVER,
+		.knob = &knob,
+		.n_knobs = 1,
+		.later = 1 };
+
+	(void)state;
+	assert_int_equal(safety_apply(s, &rq, &id, &error), -EINVAL);
+	assert_non_null(strstr(error.text, "mode auto"));
 }
 
 /* The tuner goes on from what it kept, and nobody else; undone from the top down, by whomever. */
@@ -244,6 +388,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_pair_that_was_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_sets_another_anew, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_lies_on_a_kept_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			members_take_turns_within_one_change, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			members_are_undone_by_the_next_agent, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_members_foreign_value_stays, setup, teardown),
+		cmocka_unit_test_setup_teardown(coupled_members_take_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(only_a_trial_begins_later, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

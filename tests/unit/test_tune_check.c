@@ -136,14 +136,13 @@ static void hostile_proposals_are_refused(void **state)
 
 static bool is_offered(const struct tune_goal *goal, const char *name)
 {
-	struct tune_knob *list;
-	uint32_t n, left_out;
+	struct tune_offer offer;
 	bool found = false;
 
-	assert_int_equal(tune_offer(w.f.root, goal, &list, &n, &left_out), 0);
-	for (uint32_t i = 0; i < n; i++)
-		found |= strcmp(list[i].name, name) == 0;
-	free(list);
+	assert_int_equal(tune_offer(w.f.root, goal, &offer), 0);
+	for (uint32_t i = 0; i < offer.n; i++)
+		found |= strcmp(offer.knob[i].name, name) == 0;
+	free(offer.knob);
 	return found;
 }
 

@@ -77,13 +77,13 @@ static void world_apply(void *ctx, const struct safety_request *rq, struct contr
 	reply_of(reply, err, id, &error);
 }
 
-static void world_swap(void *ctx, uint64_t change, bool new_value, struct control_reply *reply)
+static void world_swap(void *ctx, uint64_t change, uint32_t new_set, struct control_reply *reply)
 {
 	struct safety_error error = { "" };
 	int err;
 
 	(void)ctx;
-	err = safety_swap(w.s, change, new_value, &error);
+	err = safety_swap_some(w.s, change, new_set, &error);
 	reply_of(reply, err, change, &error);
 }
 

@@ -77,6 +77,8 @@ static void consider(struct choice *choice, struct candidate *candidate)
 {
 	double variance, factor = 1;
 
+	if (choice->question->moves_at_most && candidate->n_moves > choice->question->moves_at_most)
+		return;
 	response_expect(
 		choice->response, candidate->move, candidate->n_moves, &candidate->mean, &variance);
 	candidate->deviation = sqrt(fmax(0, variance));

@@ -31,6 +31,7 @@ struct reason_question {
 	uint64_t goal;
 	bool lower_is_better;
 	uint32_t trials_left;
+	uint32_t moves_at_most; /* of an answer; 0 = FACT_MOVES_MAX */
 	size_t n_knobs, n_metrics;
 	struct reason_knob knob[REASON_KNOBS_MAX];
 	struct fact_metric metric[REASON_METRICS_MAX]; /* by metric, ascending */

@@ -5,6 +5,7 @@
 #include "agent/safety/rollout.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,8 +80,8 @@ static void begin_pair(struct rollout *rollout)
 	rollout->phase = ROLLOUT_TO_SET;
 	rollout->slot = 0;
 	rollout->side[0] = rollout->side[1] = 0;
-	if (rollout->stage < rollout->plan.stages)
-		rollout->measured[rollout->pair] = (struct gain_pair){ 0, 0 };
+	rollout->sum = rollout->log_sum = (struct gain_pair){ 0, 0 };
+	rollout->positive = true;
 	if (rollout->plan.kind == ROLLOUT_UNITS) {
 		if (rollout->stage < rollout->plan.stages)
 			draw_sides(rollout);
@@ -304,14 +305,23 @@ uint32_t rollout_needed(const struct rollout *rollout)
 static void take_units(struct rollout *rollout, const double value[])
 {
 	struct gain_pair *pair = &rollout->measured[rollout->pair];
+	struct gain_pair *sum = &rollout->sum, *log_sum = &rollout->log_sum;
 	uint32_t needed = rollout_needed(rollout);
 	double share = 0.5 / rollout_units(&rollout->plan, rollout->stage);
 
 	for (uint32_t u = 0; u < rollout->plan.units; u++) {
-		if (needed >> u & 1)
-			*(rollout->treated >> u & 1 ? &pair->after : &pair->before) +=
-				share * value[u];
+		bool treated = rollout->treated >> u & 1;
+
+		if (!(needed >> u & 1))
+			continue;
+		rollout->positive &= value[u] > 0;
+		*(treated ? &sum->after : &sum->before) += share * value[u];
+		*(treated ? &log_sum->after : &log_sum->before) +=
+			share * log(fmax(value[u], DBL_MIN));
 	}
+	*pair = rollout->positive
+			? (struct gain_pair){ exp(log_sum->before), exp(log_sum->after) }
+			: *sum;
 }
 
 void rollout_measured(struct rollout *rollout, const double value[])

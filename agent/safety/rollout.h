@@ -7,6 +7,8 @@
  * by lot. Of units a pair is two slices: two sides of equal size are drawn by lot, the first is under the new value, then
  * the other, the rest never. So each unit is compared with itself, and with one that is under the other value in the same
  * slice: neither what units differ in nor what the load does from slice to slice passes for the value's doing (a crossover).
+ * A pair is the geometric mean over its units, which a load that stretches fast and slow ones alike leaves out altogether;
+ * the arithmetic one where a measurement is not above 0.
  * After each change of value a washout is waited out, so that what the old value left behind is not measured as the new
  * one's. The last stage is half of the time, or of the units, and is judged by gain.h; after it the value stands for the
  * whole machine, watched for a while, before it is kept, and is not kept when it turns bad then. A breach of what the
@@ -83,6 +85,8 @@ struct rollout {
 	uint32_t pair, slot; /* of this stage; of this pair */
 	uint32_t new_slot, old_slot; /* ROLLOUT_SLICES: drawn for this pair */
 	uint32_t side[2]; /* ROLLOUT_UNITS: drawn for this pair, bits as in treated */
+	struct gain_pair sum, log_sum; /* ROLLOUT_UNITS: of this pair so far; */
+	bool positive; /* all of it was above 0 */
 	uint32_t treated; /* units under the new value now, as in the order */
 	uint32_t retries;
 	uint64_t phase_ns; /* when the phase ends */

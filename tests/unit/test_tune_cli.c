@@ -139,7 +139,7 @@ static void contradictions_are_told(void **state)
 	usage("\"swappiness\" names no knob");
 	assert_int_equal(
 		RUN(cmd_tune, "--slo", "load_1m < 3", "--knob", "sysctl:*.x"), EXIT_CODE_USAGE);
-	usage("names no knob");
+	usage("is the place of a member's name, so give --members");
 	assert_int_equal(RUN(cmd_tune, "--slo", "load_1m < 3", "--slice", "1h"), EXIT_CODE_USAGE);
 	usage("--slice takes 0.02 s to 600 s");
 	assert_int_equal(RUN(cmd_tune, "--slo", "load_1m < 3", "--pairs", "7"), EXIT_CODE_USAGE);
@@ -462,7 +462,7 @@ static void a_dry_run_shows_and_asks_for_nothing(void **state)
 	holds_text(out, "block_read_latency[vda].p99 < 2.00 ms");
 	holds_text(out, "1.25 ms");
 	holds_text(out, "does not hold");
-	holds_text(out, "1 settings may be tried");
+	holds_text(out, "1 setting may be tried");
 	holds_text(out, "sysctl:vm.swappiness");
 	assert_null(strstr(log_text, "Tune"));
 	assert_int_equal(RUN(cmd_tune, "--json", "--dry-run", "--slo", "load_1m < 1", "--slo",

@@ -34,6 +34,8 @@ static struct world {
 	const char *not_taken; /* a value that this kernel does not take */
 	double guard; /* what its source reports now */
 	double (*metric)(void); /* of the machine as it is */
+	double (*of_member)(uint32_t member); /* the same of each member of the goal */
+	uint32_t members;
 	void (*each)(void); /* after each step */
 	/* the script: answers in turn; what it got */
 	struct answer {
@@ -225,8 +227,10 @@ static void turn(void)
 {
 	uint64_t end = w.f.boot_ns + STEP_MS * MS;
 
-	if (w.goal && !w.silent_objective)
+	if (w.goal && !w.silent_objective && !w.members)
 		report(0, w.metric(), NULL);
+	for (uint32_t m = 0; w.goal && !w.silent_objective && m < w.members; m++)
+		report(2 + m, w.of_member(m), NULL);
 	if (w.goal && !w.silent_guard)
 		report(1, w.guard, NULL);
 	for (;;) {

@@ -214,10 +214,11 @@ static int print_plan(const struct plan *plan)
 		err = table_print(table, stdout, 0, ctl_width());
 	table_free(table);
 	if (plan->offer.left_out)
-		printf("%u more fit, which are too many at once: name fewer.\n", plan->offer.left_out);
+		printf("%u more fit, which are too many at once: name fewer.\n",
+			plan->offer.left_out);
 	if (plan->offer.differ)
-		printf("The members differ in %u more, which are not tried: %s.\n", plan->offer.differ,
-			plan->offer.first);
+		printf("The members differ in %u more, which are not tried: %s.\n",
+			plan->offer.differ, plan->offer.first);
 	printf("\n%s\n", strcmp(wish->apply, "auto") == 0
 				 ? "Each would be tried without asking (--apply auto)."
 				 : "Each would wait for `semantosctl approve` (--apply advise).");
@@ -252,13 +253,13 @@ static int plan_json(const struct plan *plan, int code, const char *wrong)
 		json_array_append_new(guards, source_json(plan, i));
 	for (uint32_t k = 0; k < plan->offer.n; k++)
 		json_array_append_new(knobs,
-			json_pack("{s:o, s:o, s:s}", "name", text_json(plan->offer.knob[k].name), "value",
-				text_json(plan->offer.knob[k].value), "risk", risk_of(&plan->offer.knob[k])));
+			json_pack("{s:o, s:o, s:s}", "name", text_json(plan->offer.knob[k].name),
+				"value", text_json(plan->offer.knob[k].value), "risk",
+				risk_of(&plan->offer.knob[k])));
 	for (size_t i = 1 + wish->n_guards; i < tune_wish_sources(wish); i++) {
 		json_t *member = source_json(plan, i);
 
-		json_object_set_new(
-			member, "member", text_json(tune_wish_source(wish, i)->label));
+		json_object_set_new(member, "member", text_json(tune_wish_source(wish, i)->label));
 		json_array_append_new(members, member);
 	}
 	all = json_pack("{s:b, s:s, s:s, s:o, s:o, s:o, s:o}", "ok", code == EXIT_CODE_OK, "apply",

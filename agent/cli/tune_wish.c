@@ -331,11 +331,13 @@ static int settle_members(struct tune_wish *wish, char *why, size_t why_len)
 	if (star && !wish->n_members)
 		snprintf(why, why_len, "[*] stands for each of --members, which are missing");
 	else if (wish->n_members == 1)
-		snprintf(why, why_len, "One member has nobody to be compared with: leave out "
-				       "--members, or give two");
+		snprintf(why, why_len,
+			"One member has nobody to be compared with: leave out "
+			"--members, or give two");
 	else if (wish->n_members && objective->kind == GOAL_PROMETHEUS)
-		snprintf(why, why_len, "With --members the objective is METRIC[*], a command or a "
-				       "workload, which are measured for each");
+		snprintf(why, why_len,
+			"With --members the objective is METRIC[*], a command or a "
+			"workload, which are measured for each");
 	else if (wish->n_members && objective->kind == GOAL_TELEMETRY && !star)
 		snprintf(why, why_len,
 			"With --members the objective is measured for each of them: write %.60s[*]",

@@ -40,7 +40,8 @@ struct tune_wish {
 	enum tune_direction
 		direction; /* TUNE_UNSAID: a workload must say metric= for it to matter */
 	bool workload_is_load; /* it runs, and something else is the objective */
-	struct goal_source of_member[TUNE_WISH_MEMBERS]; /* the objective of each: label is the member */
+	struct goal_source
+		of_member[TUNE_WISH_MEMBERS]; /* the objective of each: label is the member */
 };
 
 extern const struct option tune_wish_options[]; /* ended by a zeroed row */

@@ -76,7 +76,8 @@ struct tune_goal {
 	bool lower_is_better;
 	bool automatic; /* otherwise each proposal waits for tune_approve() */
 	char pattern[TUNE_PATTERNS][RECORD_NAME_MAX];
-	uint32_t n_patterns; /* 0 = what the tables call of low risk, of what the objective's metric is about */
+	uint32_t
+		n_patterns; /* 0 = what the tables call of low risk, of what the objective's metric is about */
 	/*
 	 * Devices or control groups that are alike, 0 or 2 to TUNE_MEMBERS: what is tried is one value for all of them, on a
 	 * growing share of them at a time, and the objective is measured for each. Its label is "*" then, and the names of

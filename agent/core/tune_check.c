@@ -100,8 +100,8 @@ static int check_members(const struct tune_goal *goal, struct control_reply *rep
 		const char *name = goal->member[m];
 
 		if (!name[0] || strpbrk(name, "*?[]\\ \t\n") || strstr(name, ".."))
-			return refuse(reply, -EINVAL, "'%.60s' names no device or control group.",
-				name);
+			return refuse(
+				reply, -EINVAL, "'%.60s' names no device or control group.", name);
 		for (uint32_t i = 0; i < m; i++) {
 			if (strcmp(goal->member[i], name) == 0)
 				return refuse(reply, -EINVAL, "%.60s is a member twice.", name);

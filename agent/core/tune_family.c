@@ -77,12 +77,13 @@ static void offer_family(const char *root, const struct tune_goal *goal, const c
 	}
 	tune_member_knob(family, goal->member[differs], name);
 	if (!offer->differ++ && has_value(root, name, here))
-		snprintf(offer->first, sizeof(offer->first), "%.120s is %.60s of %.60s and %.60s of %.60s",
-			family, value, goal->member[0], here->value, goal->member[differs]);
+		snprintf(offer->first, sizeof(offer->first),
+			"%.120s is %.60s of %.60s and %.60s of %.60s", family, value,
+			goal->member[0], here->value, goal->member[differs]);
 }
 
-void tune_offer_families(
-	const char *root, const struct tune_goal *goal, struct knob_here *here, struct tune_offer *offer)
+void tune_offer_families(const char *root, const struct tune_goal *goal, struct knob_here *here,
+	struct tune_offer *offer)
 {
 	for (size_t i = 0; i < n_knob_descs; i++) {
 		if (is_family(goal, &knob_descs[i]))

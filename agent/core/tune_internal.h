@@ -165,8 +165,8 @@ void tune_offer_add(struct tune_offer *offer, const char *name, const char *valu
 /* The knob of this member: its name in place of the *. */
 void tune_member_knob(const char *family, const char *member, char out[RECORD_NAME_MAX]);
 /* Of the members of a goal, as tune_offer(). */
-void tune_offer_families(
-	const char *root, const struct tune_goal *goal, struct knob_here *here, struct tune_offer *offer);
+void tune_offer_families(const char *root, const struct tune_goal *goal, struct knob_here *here,
+	struct tune_offer *offer);
 /* How many knobs a change of this family has for all members, with those they are coupled with. */
 uint32_t tune_family_size(const struct tune_goal *goal, const char *family);
 /* "vda, vdb" */

@@ -74,8 +74,8 @@ static void apply(struct tuner *t, struct control_reply *reply)
 		for (uint32_t u = 0; u < tune_units(goal); u++, rq.n_knobs++) {
 			tune_member_knob(record->knob[i].name,
 				goal->n_members ? goal->member[u] : "", name[rq.n_knobs]);
-			knob[rq.n_knobs] = (struct safety_knob){ name[rq.n_knobs],
-				record->knob[i].value };
+			knob[rq.n_knobs] =
+				(struct safety_knob){ name[rq.n_knobs], record->knob[i].value };
 		}
 	}
 	/* one change from first to last: who has no turn yet is announced in it */

@@ -74,7 +74,8 @@ struct change {
 	char expected[RECORD_TEXT_MAX];
 	char observed[RECORD_TEXT_MAX];
 	char why[RECORD_TEXT_MAX]; /* of the last step */
-	uint32_t swapped; /* not on record: bit k says that knob[k] has its old value for now (safety_swap()) */
+	uint32_t
+		swapped; /* not on record: bit k says that knob[k] has its old value for now (safety_swap()) */
 	struct change_knob knob[RECORD_KNOBS_MAX];
 };
 

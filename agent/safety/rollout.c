@@ -319,9 +319,8 @@ static void take_units(struct rollout *rollout, const double value[])
 		*(treated ? &log_sum->after : &log_sum->before) +=
 			share * log(fmax(value[u], DBL_MIN));
 	}
-	*pair = rollout->positive
-			? (struct gain_pair){ exp(log_sum->before), exp(log_sum->after) }
-			: *sum;
+	*pair = rollout->positive ? (struct gain_pair){ exp(log_sum->before), exp(log_sum->after) }
+				  : *sum;
 }
 
 void rollout_measured(struct rollout *rollout, const double value[])

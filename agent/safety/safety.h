@@ -57,7 +57,8 @@ struct safety_request {
 	size_t n_knobs;
 	const char *because; /* half a sentence */
 	const char *evidence, *expected; /* may be NULL */
-	uint32_t later; /* bit i: knob[i] is announced, and keeps its old value until safety_swap_some() */
+	uint32_t
+		later; /* bit i: knob[i] is announced, and keeps its old value until safety_swap_some() */
 };
 
 /* What recovery did. */

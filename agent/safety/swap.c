@@ -241,12 +241,10 @@ int safety_swap(struct safety *s, uint64_t id, bool new_value, struct safety_err
 	return safety_swap_some(s, id, new_value ? UINT32_MAX : 0, error);
 }
 
-int safety_swap_some(
-	struct safety *s, uint64_t id, uint32_t new_set, struct safety_error *error)
+int safety_swap_some(struct safety *s, uint64_t id, uint32_t new_set, struct safety_error *error)
 {
 	struct safety_error unused, lost;
-	struct swap w = { 
-		.s = s, .error = error ? error : &unused };
+	struct swap w = { .s = s, .error = error ? error : &unused };
 	char because[300];
 	int err;
 

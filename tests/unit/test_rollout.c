@@ -199,8 +199,8 @@ static void a_share_of_the_units_is_that_share(void **state)
 		else if (rollout.stage < 3)
 			assert_int_equal(machine.treated & first, 0);
 		if (rollout.stage < 3)
-			assert_int_equal(rollout_needed(&rollout),
-				rollout.side[0] | rollout.side[1]);
+			assert_int_equal(
+				rollout_needed(&rollout), rollout.side[0] | rollout.side[1]);
 		seen[rollout.stage] |= machine.treated;
 		sat_out &= rollout.stage == 2 ? machine.treated : UINT32_MAX;
 	} while (act != ROLLOUT_KEEP && act != ROLLOUT_UNDO);

@@ -315,11 +315,9 @@ static void coupled_members_take_turns(void **state)
 static void only_a_trial_begins_later(void **state)
 {
 	const struct safety_knob knob = { SWAPPINESS, "10" };
-	struct safety_request rq = { .owner = "operator",
-		.mode = CHANGE_NEVER,
-		.knob = &knob,
-		.n_knobs = 1,
-		.later = 1 };
+	struct safety_request rq = {
+		.owner = "operator", .mode = CHANGE_NEVER, .knob = &knob, .n_knobs = 1, .later = 1
+	};
 
 	(void)state;
 	assert_int_equal(safety_apply(s, &rq, &id, &error), -EINVAL);

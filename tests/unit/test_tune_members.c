@@ -35,7 +35,10 @@ static double latency(uint32_t member)
 	int value = knob_now(file_of(member));
 	double load = 1 + 0.33 * sin((double)w.now_ms / 70);
 
-	return (1 + member) * 100 * load * (value == 512 ? 0.5 : value == 16 ? 2 : 1) *
+	return (1 + member) * 100 * load *
+	       (value == 512	     ? 0.5
+		       : value == 16 ? 2
+				     : 1) *
 	       (1 + noise(0.02));
 }
 
@@ -365,12 +368,14 @@ static void senseless_members_are_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_gain_is_found_and_kept_for_all, make, world_unmake),
+		cmocka_unit_test_setup_teardown(
+			a_gain_is_found_and_kept_for_all, make, world_unmake),
 		cmocka_unit_test_setup_teardown(
 			nothing_is_made_of_disks_that_differ, make, world_unmake),
 		cmocka_unit_test_setup_teardown(harm_ends_it_on_one, make, world_unmake),
 		cmocka_unit_test_setup_teardown(a_breach_undoes_all_at_once, make, world_unmake),
-		cmocka_unit_test_setup_teardown(what_somebody_wrote_to_one_stays, make, world_unmake),
+		cmocka_unit_test_setup_teardown(
+			what_somebody_wrote_to_one_stays, make, world_unmake),
 		cmocka_unit_test_setup_teardown(a_silent_member_ends_it, make, world_unmake),
 		cmocka_unit_test_setup_teardown(what_is_offered_and_taken, make, world_unmake),
 		cmocka_unit_test_setup_teardown(groups_are_members_too, make, world_unmake),

@@ -156,6 +156,7 @@ static bool view_message(struct tune_view *view, grpc_slice *out)
 		message.n_list = view->n;
 		message.goal = view->goal;
 		message.tau = view->tau;
+		message.tau_why = view->tau_why;
 		message.outcomes = view->outcomes;
 		message.advisor = view->advisor;
 		*out = grpc_slice_malloc(semantos__v1__recommendations__get_packed_size(&message));

@@ -107,10 +107,12 @@ static int print_all(const Semantos__V1__Recommendations *all)
 		putchar(' ');
 	printf("%s", all->advisor ? "" : "No advisor is connected, so nothing is proposed. ");
 	if (isfinite(all->tau))
-		printf("Proposals are admitted up to an uncertainty of %.2f (from %u outcomes).\n",
-			all->tau, all->outcomes);
+		printf("Proposals are admitted up to an uncertainty of %.2f (from %u outcome%s).\n",
+			all->tau, all->outcomes, all->outcomes == 1 ? "" : "s");
 	else
 		printf("\n");
+	if (all->tau_why[0])
+		puts(all->tau_why);
 	if (all->n_list == 0)
 		puts("There are no proposals.");
 	else
@@ -145,6 +147,7 @@ static void print_one(const Semantos__V1__Recommendation *one, double tau)
 			was_of(one, one->knobs[k]->name), one->knobs[k]->value);
 		put_text(k ? "" : "Setting", text);
 	}
+	put_text("On each of", one->members);
 	put_text("Why", one->rationale);
 	put_text("Evidence", one->evidence);
 	share_text(one->expected_change, text, sizeof(text));

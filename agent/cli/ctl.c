@@ -47,8 +47,11 @@ bool ctl_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 
 static int usage_error(const struct ctl *ctl, const char *why)
 {
-	return ctl_fail(
-		ctl, EXIT_CODE_USAGE, "%s: see `semantosctl %s --help`.", why, ctl->command);
+	/* one that names a command already sends nobody to two */
+	const char *seen = strstr(why, "see `");
+
+	return ctl_fail(ctl, EXIT_CODE_USAGE, "%s%s `semantosctl %s --help`.", why,
+		seen ? " and" : ": see", ctl->command);
 }
 
 int ctl_parse(struct ctl *ctl, int argc, char **argv, const struct option *extra, ctl_option *fn,

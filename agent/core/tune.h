@@ -189,6 +189,7 @@ struct tune_view {
 	struct tune_record *record; /* [n] newest first; without pictures */
 	char goal[TUNE_OBJECTIVE + 300]; /* one sentence, "" = none */
 	double tau;
+	char tau_why[300]; /* one sentence, as threshold_why() has it; "" = none */
 	bool advisor;
 };
 

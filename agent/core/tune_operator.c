@@ -301,6 +301,7 @@ int tune_view(struct tuner *t, uint64_t proposal, struct tune_view *view)
 		err = -ENOENT;
 	threshold_view(&t->threshold, &threshold);
 	view->tau = threshold.tau;
+	threshold_why(&threshold, view->tau_why, sizeof(view->tau_why));
 	view->outcomes = threshold.outcomes;
 	view->advisor = t->watch != 0;
 	if (t->session && !t->session->gone)

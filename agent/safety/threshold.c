@@ -90,7 +90,7 @@ static double limit_missing(const struct outcome *outcome, uint32_t unsafe, doub
 void threshold_view(const struct threshold *threshold, struct threshold_view *view)
 {
 	struct outcome outcome[THRESHOLD_WINDOW];
-	uint32_t n = sorted(threshold, outcome);
+	uint32_t n = sorted(threshold, outcome), least;
 
 	memset(view, 0, sizeof(*view));
 	view->outcomes = n;
@@ -100,9 +100,38 @@ void threshold_view(const struct threshold *threshold, struct threshold_view *vi
 	view->missing = limit_missing(outcome, view->unsafe, threshold->alpha);
 	/* (1 + 0) / (1 + n) <= alpha: only then could any limit keep the promise */
 	view->calibrated = 1.0 / (1.0 + n) <= threshold->alpha;
-	view->tau = fmin(threshold->ceiling, view->missing);
+	view->missing_counts = (uint32_t)(threshold->alpha * (view->unsafe + 1)) >= 1;
+	/* the least n with (1 + unsafe) / (1 + n) <= alpha */
+	least = (uint32_t)ceil((1 + view->unsafe) / threshold->alpha - 1e-9) - 1;
+	view->wanted = least > n ? least - n : 0;
+	view->tau = threshold->ceiling;
+	if (!view->calibrated || view->missing_counts)
+		view->tau = fmin(view->tau, view->missing);
 	if (view->calibrated)
 		view->tau = isnan(view->accepting) ? 0 : fmin(view->tau, view->accepting);
+}
+
+void threshold_why(const struct threshold_view *view, char *out, size_t size)
+{
+	const char *were = view->unsafe == 1 ? "was" : "were";
+
+	out[0] = '\0';
+	if (view->unsafe == 0)
+		return;
+	if (!view->calibrated)
+		snprintf(out, size,
+			"Only %u outcome%s known, of which %u %s unsafe: until %u more are, "
+			"nothing is "
+			"tried that is no surer than the surest of those.",
+			view->outcomes, view->outcomes == 1 ? " is" : "s are", view->unsafe, were,
+			view->wanted);
+	else if (view->tau == 0)
+		snprintf(out, size,
+			"Of %u outcomes %u %s unsafe, among them the surest, so that no limit "
+			"keeps "
+			"unsafe changes rare, and nothing is tried: `semantosctl reset --forget` "
+			"begins anew.",
+			view->outcomes, view->unsafe, were);
 }
 
 bool threshold_admit(const struct threshold *threshold, double u, char *why, size_t size)
@@ -113,10 +142,13 @@ bool threshold_admit(const struct threshold *threshold, double u, char *why, siz
 	if (u < view.tau)
 		return true;
 	snprintf(why, size,
-		"its uncertainty %.2f is not below %.2f, %s; of %u outcomes %u were unsafe", u,
+		"its uncertainty %.2f is not below %.2f, %s; of %u outcome%s %u %s unsafe", u,
 		view.tau,
 		view.calibrated ? "the limit that keeps unsafe changes rare"
-				: "the limit until enough outcomes are known",
-		view.outcomes, view.unsafe);
+		: view.unsafe
+			? "that of the surest that did harm, as long as so few outcomes are known"
+			: "the limit until enough outcomes are known",
+		view.outcomes, view.outcomes == 1 ? "" : "s", view.unsafe,
+		view.unsafe == 1 ? "was" : "were");
 	return false;
 }

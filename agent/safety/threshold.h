@@ -8,7 +8,9 @@
  *    accepted, a history in which nothing is accepted counting as 0 (the count with one added is that of knockoffs, Barber
  *    and Candes 2015). No rule without assumptions can promise it of those histories alone in which something is accepted;
  *  - of what was unsafe no more than alpha would have been accepted: the floor(alpha (n + 1))-th smallest u of the unsafe
- *    ones (split conformal, Vovk et al. 2005).
+ *    ones (split conformal, Vovk et al. 2005). With fewer than 1/alpha - 1 of them no limit above 0 can promise that, so it
+ *    counts from so many on. Until enough outcomes of any kind are known for the first promise the lowest u of an unsafe one
+ *    is the limit: so little is known then that one bad outcome is a reason to be careful.
  * Raising tau accepts more, so limits from several sources combine by the lowest of them, never the highest. An outcome
  * is known only of what was tried; what the operator approved beyond tau is an outcome like any other.
  */
@@ -45,9 +47,15 @@ struct threshold_view {
 		missing; /* the two limits alone; 1 = no bound; accepting is NaN until calibrated */
 	uint32_t outcomes, unsafe;
 	bool calibrated; /* enough outcomes to keep the first promise at all */
+	bool missing_counts; /* and enough unsafe ones for the second */
+	uint32_t
+		wanted; /* further outcomes, none unsafe, until a limit above 0 can keep the first promise */
 };
 
 void threshold_view(const struct threshold *threshold, struct threshold_view *view);
+
+/* So little is known that single outcomes rule the limit? Then a sentence that says so, else "". */
+void threshold_why(const struct threshold_view *view, char *out, size_t size);
 
 /* May it be tried? Then true; else one sentence without its full stop in why. u that is no number is vetoed. */
 bool threshold_admit(const struct threshold *threshold, double u, char *why, size_t size);

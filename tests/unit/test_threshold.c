@@ -66,6 +66,82 @@ static void of_what_is_accepted_no_more_than_alpha_is_unsafe(void **state)
 	}
 }
 
+/* Few outcomes, few of them unsafe: the second promise can be made of none of these, the first holds for each. */
+static void small_windows_keep_the_first_promise(void **state)
+{
+	static const int windows[] = { 9, 12, 19, 30, 60 };
+	int histories = getenv("SEMANTOS_SOAK") ? 40000 : 4000;
+	struct random_state random = random_seed(2);
+
+	(void)state;
+	for (size_t w = 0; w < sizeof(windows) / sizeof(windows[0]); w++) {
+		for (double power = 0.5; power <= 8; power *= 2) {
+			double share = 0, tries = 0;
+
+			for (int h = 0; h < histories; h++) {
+				struct threshold_view view;
+				double here = 0, bad_here = 0;
+				struct threshold t;
+
+				threshold_reset(&t, 0.10, 1);
+				for (int i = 0; i < windows[w]; i++) {
+					double u = random_unit(&random);
+
+					threshold_add(&t, u, unsafe_at(u, power, &random));
+				}
+				threshold_view(&t, &view);
+				for (int i = 0; i < 20; i++) {
+					double u = random_unit(&random);
+					bool bad = unsafe_at(u, power, &random);
+
+					here += u < view.tau;
+					bad_here += u < view.tau && bad;
+				}
+				tries += here / 20 / histories;
+				share += here > 0 ? bad_here / here / histories : 0;
+			}
+			printf("%d outcomes, unsafe with chance u^%.1f: %.1f %% accepted, of that "
+			       "unsafe %.1f %%\n",
+				windows[w], power, 100 * tries, 100 * share);
+			assert_true(share <= 0.11);
+		}
+	}
+}
+
+/* One that did harm among many that did not is what may happen, not a reason to try nothing any more. */
+static void one_unsafe_outcome_of_many_stops_nothing(void **state)
+{
+	struct threshold_view view;
+	struct threshold t;
+	char why[300];
+
+	(void)state;
+	threshold_reset(&t, 0.10, 0.5);
+	threshold_add(&t, 0.05, true);
+	threshold_view(&t, &view);
+	assert_true(view.tau == 0.05);
+	threshold_why(&view, why, sizeof(why));
+	assert_string_equal(why, "Only 1 outcome is known, of which 1 was unsafe: until 18 more "
+				 "are, nothing is tried "
+				 "that is no surer than the surest of those.");
+	for (int i = 0; i < 9; i++)
+		threshold_add(&t, 0.2, false);
+	/* too many of so few */
+	threshold_view(&t, &view);
+	assert_true(view.tau == 0);
+	assert_int_equal(view.wanted, 9);
+	threshold_why(&view, why, sizeof(why));
+	assert_non_null(strstr(why, "Of 10 outcomes 1 was unsafe"));
+	assert_non_null(strstr(why, "reset --forget"));
+	for (int i = 0; i < 9; i++)
+		threshold_add(&t, 0.2, false);
+	threshold_view(&t, &view);
+	assert_int_equal(view.wanted, 0);
+	assert_true(view.tau == 0.5);
+	threshold_why(&view, why, sizeof(why));
+	assert_string_equal(why, "");
+}
+
 static void until_calibrated_the_operators_ceiling_rules(void **state)
 {
 	struct threshold_view view;
@@ -168,6 +244,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(of_what_is_accepted_no_more_than_alpha_is_unsafe),
+		cmocka_unit_test(small_windows_keep_the_first_promise),
+		cmocka_unit_test(one_unsafe_outcome_of_many_stops_nothing),
 		cmocka_unit_test(until_calibrated_the_operators_ceiling_rules),
 		cmocka_unit_test(more_outcomes_never_lift_it_above_the_ceiling),
 		cmocka_unit_test(where_the_surest_are_unsafe_nothing_is_accepted),

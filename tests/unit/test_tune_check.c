@@ -185,6 +185,38 @@ static void what_is_offered(void **state)
 	assert_false(is_offered(&goal, "sysctl:../../etc/passwd"));
 }
 
+static void what_moves_the_metric_is_offered(void **state)
+{
+	struct tune_goal goal = { .objective = { .kind = SLO_TELEMETRY,
+					  .metric = "block_read_latency",
+					  .label = "vda",
+					  .figure = "p99" } };
+	char scope[120];
+
+	(void)state;
+	file_put(w.f.root, "sys/block/vda/size", "131072\n");
+	file_put(w.f.root, "sys/block/vdab/size", "131072\n");
+	file_put(w.f.root, "sys/block/vdab/queue/read_ahead_kb", "128\n");
+	file_put(w.f.root, "proc/sys/net/core/busy_poll", "0\n");
+	tune_scope(&goal, scope, sizeof(scope));
+	assert_string_equal(scope, "block, io scheduler, memory");
+	assert_true(is_offered(&goal, READ_AHEAD));
+	assert_true(is_offered(&goal, SWAPPINESS));
+	/* of another disk, of another subsystem */
+	assert_false(is_offered(&goal, "sysfs:block/vdab/queue/read_ahead_kb"));
+	assert_false(is_offered(&goal, "sysctl:net.core.busy_poll"));
+	/* what a command measures may have its reasons anywhere; and so has all that is asked for */
+	goal.n_patterns = 1;
+	strcpy(goal.pattern[0], "*");
+	tune_scope(&goal, scope, sizeof(scope));
+	assert_string_equal(scope, "");
+	assert_true(is_offered(&goal, "sysctl:net.core.busy_poll"));
+	assert_true(is_offered(&goal, "sysfs:block/vdab/queue/read_ahead_kb"));
+	goal.n_patterns = 0;
+	goal.objective.kind = SLO_COMMAND;
+	assert_true(is_offered(&goal, "sysctl:net.core.busy_poll"));
+}
+
 static void without_a_knob_it_ends(void **state)
 {
 	struct tune_goal goal = goal_of(true);
@@ -219,6 +251,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(hostile_proposals_are_refused),
 		TEST(what_is_offered),
+		TEST(what_moves_the_metric_is_offered),
 		TEST(without_a_knob_it_ends),
 		TEST(the_trials_bound_even_vetoed_proposals),
 	};

@@ -113,9 +113,63 @@ static int server_end(void **state)
 
 /* ---- what is wrong with a call ---- */
 
+static void members_are_checked(void **state)
+{
+	(void)state;
+	assert_int_equal(
+		RUN(cmd_tune, "--workload", "a", "--members", "vda,,vdb"), EXIT_CODE_USAGE);
+	usage("--members takes 2 to 8 disks or control groups");
+	assert_int_equal(RUN(cmd_tune, "--workload", "a", "--members", "vda,vda"), EXIT_CODE_USAGE);
+	usage("--members takes 2 to 8 disks or control groups");
+	assert_int_equal(RUN(cmd_tune, "--workload", "a", "--members", "1,2,3,4,5,6,7,8,9"),
+		EXIT_CODE_USAGE);
+	usage("--members takes 2 to 8 disks or control groups");
+	assert_int_equal(RUN(cmd_tune, "--workload", "a", "--members", "vda"), EXIT_CODE_USAGE);
+	usage("One member has nobody to be compared with");
+	assert_int_equal(
+		RUN(cmd_tune, "--slo", "block_read_latency[*].p99 < 2ms"), EXIT_CODE_USAGE);
+	usage("[*] stands for each of --members");
+	assert_int_equal(
+		RUN(cmd_tune, "--slo", "block_read_latency[vda].p99 < 2ms", "--members", "vda,vdb"),
+		EXIT_CODE_USAGE);
+	usage("write block_read_latency[*]");
+	assert_int_equal(
+		RUN(cmd_tune, "--slo", "prom:up < 2", "--members", "vda,vdb"), EXIT_CODE_USAGE);
+	usage("which are measured for each");
+	assert_int_equal(RUN(cmd_tune, "--slo", "cmd:echo 1 < 2", "--slo", "disk_busy[*] < 1",
+				 "--slo", "disk_queue[*] < 9", "--slo", "disk_reads[*] < 9",
+				 "--members", "1,2,3,4,5,6,7,8"),
+		EXIT_CODE_USAGE);
+	usage("more than 16 guards");
+}
+
+static void a_member_is_measured_by_itself(void **state)
+{
+	json_t *json, *members;
+
+	(void)state;
+	/* the fake agent knows vda and no vdb */
+	RUN(cmd_tune, "--json", "--dry-run", "--improve", "cmd:echo ${#MEMBER}", "--lower", "--slo",
+		"block_read_latency[*].p99 < 2ms", "--members", "vda,longer");
+	json = json_loads(out, 0, NULL);
+	assert_non_null(json);
+	members = json_object_get(json, "members");
+	assert_int_equal(json_array_size(members), 2);
+	assert_true(json_number_value(json_object_get(json_array_get(members, 0), "value")) == 3);
+	assert_true(json_number_value(json_object_get(json_array_get(members, 1), "value")) == 6);
+	assert_int_equal(json_array_size(json_object_get(json, "guards")), 2);
+	assert_string_equal(json_string_value(json_object_get(
+				    json_array_get(json_object_get(json, "guards"), 1), "source")),
+		"block_read_latency[longer].p99");
+	json_decref(json);
+}
+
 static void contradictions_are_told(void **state)
 {
 	(void)state;
+	/* a sentence that sends somewhere sends there once */
+	assert_int_equal(RUN(cmd_tune, "--slo", "blok_read_latency < 1"), EXIT_CODE_USAGE);
+	usage("see `semantosctl telemetry` and `semantosctl tune --help`");
 	assert_int_equal(RUN(cmd_tune, "--apply", "auto"), EXIT_CODE_USAGE);
 	usage("Something to hold or to improve is missing");
 	assert_int_equal(RUN(cmd_tune, "--slo", "load_1m"), EXIT_CODE_USAGE);
@@ -494,6 +548,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_SERVER(contradictions_are_told),
+		WITH_SERVER(members_are_checked),
+		WITH_SERVER(a_member_is_measured_by_itself),
 		WITH_SERVER(a_source_that_fails_ends_it_before_it_begins),
 		WITH_SERVER(a_refusal_is_told),
 		WITH_SERVER(a_run_from_first_to_last),

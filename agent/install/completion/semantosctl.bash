@@ -38,7 +38,7 @@ _semantosctl()
 		case ${COMP_WORDS[i]} in
 		--socket|--timeout|--because|--evidence|--expect|--observed|--policy|--dir|--mode|--device|--rows|--duration|--interval|--count|--label|--root|--subsystem|--policy-path|-o|--output|--model|\
 		--wipe|--rebuild|--region-kib|--nowait-reject|--hedge-us|\
-		--slo|--improve|--workload|--apply|--knob|--slice|--washout|--pairs|--trials|--seed|--prometheus|--every|--why)
+		--slo|--improve|--workload|--apply|--knob|--members|--slice|--washout|--pairs|--trials|--seed|--prometheus|--every|--why)
 			((i++)) ;;
 		-*) ;;
 		*)
@@ -84,7 +84,7 @@ _semantosctl()
 	--policy)
 		mapfile -t COMPREPLY < <(compgen -W "$(_semantosctl_policies)" -- "$cur"); return ;;
 	--timeout|--because|--evidence|--expect|--observed|--rows|--duration|--interval|--count|--region-kib|--nowait-reject|--hedge-us|\
-	--slo|--improve|--workload|--slice|--washout|--pairs|--trials|--prometheus|--every|--why)
+	--slo|--improve|--workload|--members|--slice|--washout|--pairs|--trials|--prometheus|--every|--why)
 		return ;;
 	esac
 
@@ -95,7 +95,7 @@ _semantosctl()
 		case $command in
 		status|list|detach|mode) words+=" --socket --timeout" ;;
 		shutdown) words+=" --socket --timeout --upgrade" ;;
-		tune) words+=" --socket --timeout --slo --improve --higher --lower --workload --apply --knob --slice --washout --pairs
+		tune) words+=" --socket --timeout --slo --improve --higher --lower --workload --apply --knob --members --slice --washout --pairs
 			--trials --seed --because --prometheus --every --dry-run" ;;
 		recommend|approve) words+=" --socket --timeout" ;;
 		reject) words+=" --socket --timeout --why" ;;

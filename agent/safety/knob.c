@@ -9,6 +9,8 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,6 +253,34 @@ bool knob_resets(const char *name)
 	const struct knob_def *def = knob_find(name);
 
 	return def && def->resets;
+}
+
+bool knob_resets_to(const char *root, const char *name, const char *value, char *out)
+{
+	static const char prefix[] = "sysfs:block/", last[] = "/queue/scheduler";
+	const char *disk = name + sizeof(prefix) - 1, *end = strstr(name, last);
+	char path[PATH_MAX], text[32];
+	unsigned long tags;
+	ssize_t n;
+	int fd;
+
+	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0 || !end || end[sizeof(last) - 1])
+		return false;
+	n = snprintf(path, sizeof(path), "%s/sys/block/%.*s/mq/0/nr_tags",
+		strcmp(root, "/") == 0 ? "" : root, (int)(end - disk), disk);
+	fd = n < (ssize_t)sizeof(path) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = '\0';
+	tags = strtoul(text, NULL, 10);
+	if (strcmp(value, "none") != 0)
+		tags = 2 * (tags < 128 ? tags : 128);
+	snprintf(out, RECORD_VALUE_MAX, "%lu", tags);
+	return tags > 0;
 }
 
 bool knob_process(const char *name, pid_t *pid)

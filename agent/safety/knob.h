@@ -66,6 +66,12 @@ bool knob_is_action(
 	const char *name); /* has no value: it can be written and neither read nor undone */
 bool knob_waits(const char *name); /* may hang with a disk that hangs */
 bool knob_resets(const char *name); /* its partner is to be set anew after it */
+/*
+ * What the kernel by itself gives the partner of such a knob when that is given this value, into out[RECORD_VALUE_MAX]. A
+ * scheduler sets nr_requests to the disk's tags, or, with any but none, to twice as many, at most 256 (blk-mq, 6.1 to 7.3).
+ * False: it is not known.
+ */
+bool knob_resets_to(const char *root, const char *name, const char *value, char *out);
 /* Of one process? Then *pid is its number. */
 bool knob_process(const char *name, pid_t *pid);
 

@@ -51,6 +51,8 @@ static size_t coupled(const struct change *change, size_t k)
 
 /* Did a write to the knob that is coupled with it set this one anew? */
 static bool was_reset(const struct undo *u, size_t k);
+/* Did the one that brought that knob back, and nobody came to bring this one back too? */
+static bool left_reset(const struct undo *u, size_t k);
 
 static enum stand compare(const struct undo *u, size_t k)
 {
@@ -59,6 +61,8 @@ static enum stand compare(const struct undo *u, size_t k)
 
 	if (knob_same(live, want->original))
 		return STAND_BACK;
+	if (left_reset(u, k))
+		return STAND_OURS;
 	if (want->readback[0])
 		return knob_same(live, want->readback) ? STAND_OURS : STAND_THEIRS;
 	/* stopped between writing and reading back: what the write would have led to is ours */
@@ -74,6 +78,17 @@ static bool was_reset(const struct undo *u, size_t k)
 	size_t by = coupled(u->change, k);
 
 	return by != k && knob_resets(u->change->knob[by].name) && compare(u, by) == STAND_OURS;
+}
+
+static bool left_reset(const struct undo *u, size_t k)
+{
+	size_t by = coupled(u->change, k);
+	const struct change_knob *reset = &u->change->knob[by];
+	char kernels[RECORD_VALUE_MAX];
+
+	return by != k && knob_resets(reset->name) && knob_same(u->live[by], reset->original) &&
+	       knob_resets_to(u->root, reset->name, reset->original, kernels) &&
+	       knob_same(u->live[k], kernels);
 }
 
 /* Read both and say how they stand together: one foreign value makes the pair foreign. */

@@ -182,6 +182,38 @@ static void one_that_sets_another_anew(void **state)
 	assert_true(file_is(f.root, SCHEDULER_FILE, "none"));
 }
 
+/*
+ * Stopped exactly between the write of the old scheduler and that of the number it had: what the kernel put there meanwhile
+ * is not somebody's wish. Anything else is.
+ */
+static void stopped_between_the_two(void **state)
+{
+	static const struct {
+		const char *scheduler, *left, *then;
+	} row[] = { { "bfq", "256", "64" }, { "none", "1023", "64" }, { "bfq", "99", "99" },
+		{ "none", "256", "256" } };
+
+	(void)state;
+	file_put(f.root, "sys/block/vda/mq/0/nr_tags", "1023\n");
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		f.boot_ns += SAFETY_RETRY_WINDOW_NS;
+		file_put(f.root, SCHEDULER_FILE, row[i].scheduler);
+		file_put(f.root, NR_REQUESTS_FILE, "64\n");
+		assert_int_equal(
+			change_one(s, "tuner", CHANGE_AUTO, SCHEDULER, "mq-deadline", &id, &error),
+			0);
+		file_put(f.root, SCHEDULER_FILE, row[i].scheduler);
+		file_put(f.root, NR_REQUESTS_FILE, row[i].left);
+		assert_int_equal(safety_close(s, SAFETY_UPGRADE), 0);
+		f.options.ignore_upgrade = true;
+		assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+		assert_true(file_is(f.root, SCHEDULER_FILE, row[i].scheduler));
+		if (!file_is(f.root, NR_REQUESTS_FILE, row[i].then))
+			fail_msg("%s: %s stays", row[i].scheduler, row[i].left);
+	}
+	f.options.ignore_upgrade = false;
+}
+
 /* ---- some of a change's knobs ---- */
 
 #define MEMBERS 4
@@ -385,6 +417,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_journal_that_goes_ends_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pair_that_was_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_sets_another_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(stopped_between_the_two, setup, teardown),
 		cmocka_unit_test_setup_teardown(one_lies_on_a_kept_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			members_take_turns_within_one_change, setup, teardown),

@@ -108,6 +108,16 @@ ctl rollback "$id" || fail "BLKRASET is not rolled back"
 scheduler=$(sed 's/.*\[\(.*\)\].*/\1/' $queue/scheduler)
 another=none
 [ "$scheduler" != none ] || another=mq-deadline
+# What it likes goes by the disk's tags: so an undo that was stopped between the two is told from somebody's wish.
+tags=$(cat /sys/block/vda/mq/0/nr_tags)
+twice=$((tags < 128 ? 2 * tags : 256))
+echo none >$queue/scheduler
+echo 60 >$queue/nr_requests
+echo mq-deadline >$queue/scheduler || exit 1
+is $queue/nr_requests $twice "nr_requests of a scheduler, with $tags tags"
+echo none >$queue/scheduler
+is $queue/nr_requests "$tags" "nr_requests of none"
+echo "$scheduler" >$queue/scheduler
 echo 60 >$queue/nr_requests || exit 1
 apply --mode on-breach sysfs:block/vda/queue/scheduler=$another
 is $queue/scheduler $another "scheduler"

@@ -246,7 +246,7 @@ static int keep_watch(const char *events, struct safety_error *error)
 static int operate(enum operation op, struct safety_error *error)
 {
 	struct safety_knob pair = { DIRTY_BYTES, "1048576" };
-	struct safety_request rq = { "mllb", CHANGE_AUTO, &pair, 1, NULL, NULL, NULL };
+	struct safety_request rq = { "mllb", CHANGE_AUTO, &pair, 1, NULL, NULL, NULL, 0 };
 	struct safety_report report;
 	struct safety_audit audit;
 	static char text[8192];

@@ -155,7 +155,7 @@ static void a_scheduler_takes_its_requests_along(void **state)
 		{ NR_REQUESTS, "128" }, { SCHEDULER, "mq-deadline" } };
 	static const struct safety_knob same[] = { { SCHEDULER, "mq-deadline" },
 		{ NR_REQUESTS, "64" } };
-	struct safety_request rq = { "a", CHANGE_AUTO, both, 2, NULL, NULL, NULL };
+	struct safety_request rq = { "a", CHANGE_AUTO, both, 2, NULL, NULL, NULL, 0 };
 	struct safety_error error = { "" };
 	uint64_t id, other;
 

@@ -30,7 +30,7 @@ static void again(enum safety_end end)
 static void odd_requests_are_refused(void **state)
 {
 	struct safety_knob knob[9] = { { SWAPPINESS, "10" }, { READ_AHEAD, "256" } };
-	struct safety_request rq = { "a", CHANGE_AUTO, knob, 1, NULL, NULL, NULL };
+	struct safety_request rq = { "a", CHANGE_AUTO, knob, 1, NULL, NULL, NULL, 0 };
 	char longer[RECORD_OWNER_MAX + 1];
 	char name[9][40];
 	uint64_t id;

@@ -17,14 +17,8 @@ struct field {
 	uint64_t min, max; /* of a u64 */
 };
 
-#define NUMBER(type, member, low, high)              \
-	{                                            \
-		offsetof(type, member), 0, low, high \
-	}
-#define TEXT(type, member)                                                \
-	{                                                                 \
-		offsetof(type, member), sizeof(((type *)0)->member), 0, 0 \
-	}
+#define NUMBER(type, member, low, high) { offsetof(type, member), 0, low, high }
+#define TEXT(type, member) { offsetof(type, member), sizeof(((type *)0)->member), 0, 0 }
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 static const struct field stamp_fields[] = {

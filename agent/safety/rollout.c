@@ -323,6 +323,21 @@ static void take_units(struct rollout *rollout, const double value[])
 				  : *sum;
 }
 
+/* Of all units, as take_units() has it of a pair's. */
+static double mean_of(const struct rollout *rollout, const double value[])
+{
+	uint32_t n = rollout->plan.kind == ROLLOUT_SLICES ? 1 : rollout->plan.units;
+	double sum = 0, log_sum = 0;
+	bool positive = true;
+
+	for (uint32_t u = 0; u < n; u++) {
+		positive &= value[u] > 0;
+		sum += value[u] / n;
+		log_sum += log(fmax(value[u], DBL_MIN)) / n;
+	}
+	return positive && n > 1 ? exp(log_sum) : sum;
+}
+
 void rollout_measured(struct rollout *rollout, const double value[])
 {
 	struct gain_pair *pair = &rollout->measured[rollout->pair];
@@ -339,7 +354,7 @@ void rollout_measured(struct rollout *rollout, const double value[])
 	}
 	rollout->retries = 0;
 	if (rollout->stage == rollout->plan.stages) {
-		confirmed(rollout, treated);
+		confirmed(rollout, mean_of(rollout, value));
 		return;
 	}
 	if (rollout->plan.kind == ROLLOUT_UNITS)

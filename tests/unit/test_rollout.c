@@ -369,14 +369,15 @@ static void what_turns_bad_when_it_stands_is_undone(void **state)
 		{ false, 2, 2, true }, { false, 2, 0.9, true }, { false, 2, 0.3, false } };
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
-		struct rollout_plan plan = slices;
+	for (size_t r = 0; r < 2 * sizeof(row) / sizeof(row[0]); r++) {
+		struct rollout_plan plan = r % 2 ? units : slices;
 		struct rollout rollout;
 		struct machine machine;
 		uint64_t now;
+		size_t i = r / 2;
 
 		plan.lower_is_better = row[i].lower_is_better;
-		until(&rollout, &plan, ROLLOUT_MEASURE, false, &machine, &now);
+		until(&rollout, &plan, ROLLOUT_MEASURE, r % 2, &machine, &now);
 		machine.effect = row[i].effect;
 		while (rollout.stage < plan.stages)
 			carry_out(&rollout, &machine, &now);
@@ -387,9 +388,10 @@ static void what_turns_bad_when_it_stands_is_undone(void **state)
 			struct rollout end = rollout;
 
 			if (odd)
-				end.measured[3].before = row[i].share * end.gain.before;
+				end.measured[3].before = row[i].share * end.gain.before *
+							 (plan.lower_is_better ? 1.01 : 0.99);
 			end.phase = ROLLOUT_ANSWER;
-			rollout_measured(&end, row[i].share * end.gain.before, NAN);
+			answer(&end, row[i].share * end.gain.before);
 			assert_int_equal(end.phase, ROLLOUT_OVER);
 			assert_int_equal(end.kept, row[i].kept || odd);
 			assert_int_equal(end.unsafe, !end.kept);

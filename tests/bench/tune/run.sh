@@ -13,13 +13,13 @@
 # setting of the machine reads afterwards as before, and on a regression that was kept.
 #
 # Usage: run.sh [PROGRAM...]    all of workload.sh when none is named. STEPS ("record live replay"), VISITS (2) of each
-# configuration with VISIT_PAIRS (3), TRIALS (3) of PAIRS (8) live, CONFIRM (4) visits of what was kept, BUDGET (12) proposals and
+# configuration with VISIT_PAIRS (3), TRIALS (3) of PAIRS (8) live, twice CONFIRM (6) pairs of what was kept, BUDGET (12) proposals and
 # SEEDS (100) of the replays, SEED (1), SECONDS_EACH (1)
 # shellcheck disable=SC2317 # cleanup is called by a trap
 set -uo pipefail
 here=tests/bench/tune
 steps=${STEPS:-record live replay} visits=${VISITS:-2} visit_pairs=${VISIT_PAIRS:-3} trials=${TRIALS:-3} pairs=${PAIRS:-8}
-confirm=${CONFIRM:-4} budget=${BUDGET:-12} seeds=${SEEDS:-100} seed=${SEED:-1} each=${SECONDS_EACH:-1}
+confirm=${CONFIRM:-6} budget=${BUDGET:-12} seeds=${SEEDS:-100} seed=${SEED:-1} each=${SECONDS_EACH:-1}
 dir=$(mktemp -d /var/tmp/semantos-tune.XXXXXX)
 bpffs=/sys/fs/bpf/semantos-tune-$$
 ctl=(build/semantosctl --socket "$dir/run/agent.sock")
@@ -99,11 +99,11 @@ stop() {
 }
 command_of() { echo "timeout 60 $PWD/$here/workload.sh $1 run $dir/$1 $each"; }
 
-record() { # plan, csv, program, visits: in the background, so that a signal is heard meanwhile
+record() { # plan, csv, program, visits, pairs of a visit: in the background, so that a signal is heard meanwhile
 	# a journal each: the same values for another program are no change that failed
 	rm -rf "$2.journal"
 	build/tests/bench/tune/record "$1" "$2" "$2.journal" "$PWD/build/semantos-keeper" "$(command_of "$3")" "$4" \
-		"$visit_pairs" "$seed" >"$dir/record.out" 2>"$dir/record.err" &
+		"$5" "$seed" >"$dir/record.out" 2>"$dir/record.err" &
 	recorder=$!
 	wait "$recorder"
 	local code=$?
@@ -137,7 +137,7 @@ step_record() {
 		begin=$SECONDS
 		start "$name" || continue
 		plan_of "$name" >"$out/$name.plan"
-		record "$out/$name.plan" "$out/$name.csv" "$name" "$visits" || {
+		record "$out/$name.plan" "$out/$name.csv" "$name" "$visits" "$visit_pairs" || {
 			echo "$name cannot be recorded: $(tail -n 1 "$dir/record.err")"
 			failed=1
 			stop
@@ -194,7 +194,7 @@ live() { # program
 	"${ctl[@]}" reset >"$dir/reset.out" 2>&1 || { echo "$1: reset: $(tail -n 1 "$dir/reset.out")"; failed=1; }
 	[[ -n $kept ]] || { echo "  nothing was kept: no effect"; return; }
 	printf 'better\t%s\nextra\tkept%s\n' "$(better_of "$1")" "$kept" >"$out/live-$1.plan"
-	record "$out/live-$1.plan" "$out/live-$1.csv" "$1" "$confirm" ||
+	record "$out/live-$1.plan" "$out/live-$1.csv" "$1" 2 "$confirm" ||
 		{ echo "$1 cannot be measured again: $(tail -n 1 "$dir/record.err")"; failed=1; return; }
 	sed 's/^configuration 0:/  in pairs anew, kept against as found:/' "$dir/record.out"
 	! grep -q 'worse' "$dir/record.out" || { echo "  A REGRESSION WAS KEPT"; failed=1; }

@@ -58,7 +58,11 @@ run_redis() { # requests are counted, not seconds: some 40,000 a second
 	redis-benchmark -s "$dir/socket" -n $((seconds * 20000)) -c 50 -d 512 -r 100000 -t set,get --csv |
 		awk -F'","' '/^"(SET|GET)"/ { n++; sum += 1 / $2 } END { if (n == 2) printf "requests a second: %.1f\n", 2 / sum }'
 }
-stop_redis() { [[ ! -s $dir/pid ]] || kill "$(<"$dir/pid")" 2>/dev/null || true; }
+stop_redis() { # it writes its file once more as it ends
+	[[ -s $dir/pid ]] || return 0
+	kill "$(<"$dir/pid")" 2>/dev/null || return 0
+	for _ in {1..100}; do [[ -e $dir/pid ]] || return 0; sleep 0.1; done
+}
 
 start_nginx() {
 	mkdir -p "$dir/www"

@@ -21,6 +21,7 @@ here=tests/bench/tune
 steps=${STEPS:-record live replay} visits=${VISITS:-2} visit_pairs=${VISIT_PAIRS:-3} trials=${TRIALS:-3} pairs=${PAIRS:-8}
 confirm=${CONFIRM:-6} budget=${BUDGET:-12} seeds=${SEEDS:-100} seed=${SEED:-1} each=${SECONDS_EACH:-1}
 dir=$(mktemp -d /var/tmp/semantos-tune.XXXXXX)
+chmod 711 "$dir" # PostgreSQL runs as its own user
 bpffs=/sys/fs/bpf/semantos-tune-$$
 ctl=(build/semantosctl --socket "$dir/run/agent.sock")
 agent='' advisor='' program='' recorder='' failed=0

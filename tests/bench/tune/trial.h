@@ -49,11 +49,7 @@ static inline void trial_slice(
 
 	trial->slices++;
 	trial->harmed += treated && trial->truth < -TRIAL_HARM;
-#ifdef ROLLOUT_UNITS_MAX
 	rollout_measured(rollout, &value);
-#else
-	rollout_measured(rollout, value, value);
-#endif
 }
 
 static inline void trial_conclude(

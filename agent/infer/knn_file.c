@@ -26,8 +26,9 @@ static struct knn_set *set_from(const struct tensor_file *tensors, struct model_
 			KNN_MAX_WIDTH);
 		return NULL;
 	}
+	/* kin_store.h says besides what was recorded together */
 	if (!tensor_expect(tensors, "labels", TENSOR_I64, rows->dim[0], 0, &labels, error) ||
-		!tensor_all_used(tensors, 2, error))
+		!tensor_all_used(tensors, tensor_find(tensors, "recordings") ? 3 : 2, error))
 		return NULL;
 	values = malloc(rows->n * sizeof(*values));
 	given = malloc(labels->n * sizeof(*given));

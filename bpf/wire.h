@@ -298,7 +298,10 @@ struct semantos_policy {
 	wire_u32 epoch; /* changes whenever the set of slots does: kernel-side caches follow */
 	wire_u64 ttl_ns;
 	wire_u64 budget_per_s; /* REQUEST records a second, all CPUs together; 0 = none at all */
-	wire_u64 reserved[4];
+	wire_u32
+		below; /* of system calls: only descendants of this process are looked at; 0 = all */
+	wire_u32 reserved_32;
+	wire_u64 reserved[3];
 };
 
 /* Is this request in the treated group? The same hash everywhere, so that an outcome can be attributed. */
@@ -335,7 +338,8 @@ enum semantos_control_op {
 	SEMANTOS_CTL_SLOT_ADD = 1, /* slot, dev, diskseq, queue_depth, queues */
 	SEMANTOS_CTL_SLOT_REMOVE = 2, /* slot */
 	SEMANTOS_CTL_SLOT_BUMP = 3, /* slot: new generation (model swap) */
-	SEMANTOS_CTL_POLICY = 4, /* mode, canary_percent, ttl_ns, budget_per_s */
+	SEMANTOS_CTL_POLICY =
+		4, /* mode, canary_percent, ttl_ns, budget_per_s; of system calls: slot, its `below` */
 	SEMANTOS_CTL_SLOT_OBEY =
 		5, /* slot, mode: SEMANTOS_OBEY, the slot's `obey`; plus SEMANTOS_CHOOSE, its `choose` */
 };
@@ -383,6 +387,9 @@ enum semantos_counter {
 	SEMANTOS_C_UNMATCHED_DONE, /* completions of requests issued before the policy was attached */
 	SEMANTOS_C_REQUEUED, /* requests the driver gave back and the block layer issued again */
 	SEMANTOS_C_DROP_OUTCOME_REQUEUED, /* outcomes of reads that were given back after their request was sent */
+	SEMANTOS_C_SHORT, /* windows of too few system calls to say anything, of processes that ended */
+	SEMANTOS_C_SHORT_CALLS, /* calls in them */
+	SEMANTOS_C_I386_CALLS, /* system calls by the i386 interface */
 	SEMANTOS_C_NR, /* number of counters in this version */
 	SEMANTOS_C_MAX = 32, /* size of the row, stable across additions */
 };

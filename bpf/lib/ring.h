@@ -35,28 +35,25 @@ struct {
 
 enum ring_result { RING_SENT, RING_FULL, RING_MISSING };
 
-/*
- * Copy a block record into this CPU's ring, and write what every record says alike (version, bytes, cpu): the source
- * may hold anything there. since_wake is the caller's own per-CPU count.
- */
-static __always_inline enum ring_result ring_send(
-	const struct semantos_block_record *record, __u32 *since_wake)
-{
-	__u32 cpu = bpf_get_smp_processor_id(), zero = 0;
-	void *ring = bpf_map_lookup_elem(&rings, &cpu);
-	struct semantos_wake *row;
-	struct semantos_block_record *out;
-	__u64 flags = BPF_RB_NO_WAKEUP;
+/* Room for `bytes` in this CPU's ring; NULL with why in *result. What was reserved must go to ring_submit(). */
+#define ring_reserve(bytes, result)                                                          \
+	({                                                                                   \
+		__u32 ring_cpu = bpf_get_smp_processor_id();                                 \
+		void *ring_here = bpf_map_lookup_elem(&rings, &ring_cpu), *ring_room = NULL; \
+                                                                                             \
+		if (ring_here)                                                               \
+			ring_room = bpf_ringbuf_reserve(ring_here, bytes, 0);                \
+		*(result) = ring_room ? RING_SENT : ring_here ? RING_FULL : RING_MISSING;    \
+		ring_room;                                                                   \
+	})
 
-	if (!ring)
-		return RING_MISSING;
-	out = bpf_ringbuf_reserve(ring, sizeof(*out), 0);
-	if (!out)
-		return RING_FULL;
-	*out = *record;
-	out->head.version = SEMANTOS_WIRE_VERSION;
-	out->head.bytes = sizeof(*out);
-	out->head.cpu = cpu;
+/* since_wake is the caller's own per-CPU count. */
+static __always_inline void ring_submit(void *out, __u32 *since_wake)
+{
+	__u64 flags = BPF_RB_NO_WAKEUP;
+	struct semantos_wake *row;
+	__u32 zero = 0;
+
 	row = bpf_map_lookup_elem(&wake, &zero);
 	if (row) {
 		/* Full barrier; pairs with the one between `idle = 1` and the last look in agent/core/ring.c. */
@@ -72,6 +69,26 @@ static __always_inline enum ring_result ring_send(
 		}
 	}
 	bpf_ringbuf_submit(out, flags);
+}
+
+/*
+ * Copy a block record into this CPU's ring, and write what every record says alike (version, bytes, cpu): the source
+ * may hold anything there.
+ */
+static __always_inline enum ring_result ring_send(
+	const struct semantos_block_record *record, __u32 *since_wake)
+{
+	struct semantos_block_record *out;
+	enum ring_result result;
+
+	out = ring_reserve(sizeof(*out), &result);
+	if (!out)
+		return result;
+	*out = *record;
+	out->head.version = SEMANTOS_WIRE_VERSION;
+	out->head.bytes = sizeof(*out);
+	out->head.cpu = bpf_get_smp_processor_id();
+	ring_submit(out, since_wake);
 	return RING_SENT;
 }
 

@@ -10,14 +10,7 @@
 #define SEMANTOS_BPF_VERDICT_H
 
 #include "bpf/lib/lease.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct semantos_policy);
-} policy SEC(".maps");
+#include "bpf/lib/policy.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -42,13 +35,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct semantos_trial);
 } trial SEC(".maps");
-
-static __always_inline struct semantos_policy *policy_row(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&policy, &zero);
-}
 
 /* The slot's verdict word if it may be obeyed now (lease, generation, expiry within the TTL), else 0. */
 static __always_inline __u64 verdict_in_force(

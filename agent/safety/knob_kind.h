@@ -71,6 +71,11 @@ int knob_task_open(
 /* Is it still there? 0 or -ESRCH. While it is, its number is nobody else's. */
 int knob_task_alive(const struct knob *knob);
 
+/* ---- knob_state.c: sched:PID@START/state, running or stopped ---- */
+
+int knob_state_read(const struct knob *knob, char value[RECORD_VALUE_MAX]);
+int knob_state_write(const struct knob *knob, const char *value);
+
 /* ---- knob_sched.c, knob_madvise.c ---- */
 
 int knob_sched_open(struct knob *knob, const char *root, const char *path, bool write,

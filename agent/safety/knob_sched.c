@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * knob_sched.c - nice value, scheduling policy and CPUs of one task.
+ * knob_sched.c - nice value, scheduling policy and CPUs of one task; knob_state.c has whether it runs at all.
  *
  * The kernel takes a number here and no pidfd. So the process is asked for right before and right after: while it is
  * there its number is nobody else's. What is left is a process that ends between the question and the call, is reaped, and
@@ -23,8 +23,8 @@
 #define CPUS_MAX 8192 /* NR_CPUS of the kernels in use */
 #define WORD_BITS (8 * sizeof(unsigned long))
 
-enum { NICE, POLICY, AFFINITY };
-static const char *const words[] = { "nice", "policy", "affinity", NULL };
+enum { NICE, POLICY, AFFINITY, STATE };
+static const char *const words[] = { "nice", "policy", "affinity", "state", NULL };
 
 static const struct {
 	const char *word, *option; /* of chrt(1) */
@@ -169,6 +169,8 @@ int knob_sched_read(const struct knob *knob, char value[RECORD_VALUE_MAX])
 		err = read_policy(knob, value);
 	} else if (knob->which == AFFINITY) {
 		err = read_affinity(knob, value);
+	} else if (knob->which == STATE) {
+		err = knob_state_read(knob, value);
 	} else {
 		/* the system call answers 20 - nice, so that an error can be told from a value */
 		long n = syscall(SYS_getpriority, PRIO_PROCESS, knob->pid);
@@ -207,7 +209,9 @@ int knob_sched_write(const struct knob *knob, const char *value)
 
 	if (err)
 		return err;
-	if (knob->which == POLICY)
+	if (knob->which == STATE)
+		err = knob_state_write(knob, value);
+	else if (knob->which == POLICY)
 		err = write_policy(knob, value);
 	else if (knob->which == AFFINITY)
 		err = !parse_cpus(value, &cpus)						   ? -EINVAL
@@ -232,6 +236,9 @@ void knob_sched_command(
 		snprintf(out, size, "renice -n %s -p %d", value, task.pid);
 	else if (strcmp(task.which, words[AFFINITY]) == 0)
 		snprintf(out, size, "taskset -cp %s %d", value, task.pid);
+	else if (strcmp(task.which, words[STATE]) == 0)
+		snprintf(out, size, "kill -%s %d", strcmp(value, "stopped") ? "CONT" : "STOP",
+			task.pid);
 	else {
 		while (i < N_POLICIES - 1 && strcmp(policies[i].word, value) != 0)
 			i++;

@@ -19,7 +19,7 @@ for args in "" "--json" "sysctl:vm.swappiness" "--subsystem block"; do
 	opened=$(grep -cE '(open|openat|openat2)\(.*O_RDONLY' "$dir/trace")
 	[[ $opened -gt 20 ]] || fail "strace saw $opened files opened by knobs $args, which cannot be all"
 	! grep -E 'O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND' "$dir/trace" || fail "knobs $args opened a file for writing"
-	! grep -E '\b(creat|truncate|ftruncate|unlink|unlinkat|mkdir|mkdirat|rename|renameat|renameat2|link|linkat|symlink|mount|setxattr|chmod|fchmod|fchmodat|chown|mknod|socket|connect|pwrite64|pwritev|sendfile|process_madvise|sched_setattr|sched_setaffinity|setpriority)\(' \
+	! grep -E '\b(creat|truncate|ftruncate|unlink|unlinkat|mkdir|mkdirat|rename|renameat|renameat2|link|linkat|symlink|mount|setxattr|chmod|fchmod|fchmodat|chown|mknod|socket|connect|pwrite64|pwritev|sendfile|process_madvise|sched_setattr|sched_setaffinity|setpriority|pidfd_send_signal)\(' \
 		"$dir/trace" || fail "knobs $args does more than read"
 	# its answer, and nothing else
 	! grep -E '\b(write|writev)\(' "$dir/trace" | grep -vE '(write|writev)\([12],' || fail "knobs $args writes into a file"

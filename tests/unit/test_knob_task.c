@@ -324,6 +324,63 @@ static void advice_is_done_once_and_cannot_be_undone(void **state)
 		0);
 }
 
+static char state_of(pid_t pid)
+{
+	char path[40], text[256] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	assert_non_null(fgets(text, sizeof(text), file));
+	fclose(file);
+	return strrchr(text, ')')[2];
+}
+
+static void a_process_is_stopped_and_goes_on(void **state)
+{
+	struct safety_error error;
+	char explained[4096];
+	uint64_t id;
+
+	(void)state;
+	assert_true(reads("state", "running"));
+	assert_int_equal(knob_check(knob_of("sched", "state"), "killed", NULL), -EINVAL);
+	assert_int_equal(change("state", "stopped", &id, &error), 0);
+	assert_int_equal(state_of(child), 'T');
+	assert_true(reads("state", "stopped"));
+	assert_int_equal(safety_explain(f.dir, id, explained, sizeof(explained), &error), 0);
+	assert_non_null(strstr(explained, "kill -CONT"));
+	assert_int_equal(safety_rollback(s, id, "a test ends", NULL, &error), 0);
+	assert_int_not_equal(state_of(child), 'T');
+	/* somebody else let it go on meanwhile: theirs */
+	assert_int_equal(change("state", "stopped", &id, &error), 0);
+	assert_int_equal(kill(child, SIGCONT), 0);
+	assert_int_equal(safety_rollback(s, id, "a test ends", NULL, &error), 0);
+	/* an agent that ends lets it go on */
+	assert_int_equal(change("state", "stopped", &id, &error), 0);
+	safety_close(s, SAFETY_STOP);
+	assert_int_not_equal(state_of(child), 'T');
+	assert_int_equal(safety_open(&s, &f.options, NULL, &error), 0);
+}
+
+static void a_dead_process_is_not_stopped(void **state)
+{
+	char name[RECORD_NAME_MAX];
+	struct safety_error error;
+	uint64_t id;
+
+	(void)state;
+	assert_int_equal(knob_full_name(knob_of("sched", "state"), name, &error), 0);
+	kill(child, SIGKILL);
+	/* dead and not reaped: it has its number still, and nothing to stop */
+	while (state_of(child) != 'Z')
+		usleep(1000);
+	assert_int_equal(change_one(s, "knn", CHANGE_AUTO, name, "stopped", &id, &error), -ESRCH);
+	end_child();
+	assert_int_equal(change_one(s, "knn", CHANGE_AUTO, name, "stopped", &id, &error), -ESRCH);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -334,6 +391,8 @@ int main(void)
 		T(names_of_processes),
 		T(policies_that_are_not_ours_are_not_touched),
 		T(advice_is_done_once_and_cannot_be_undone),
+		T(a_process_is_stopped_and_goes_on),
+		T(a_dead_process_is_not_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,9 +37,12 @@ static const struct {
 	[SEMANTOS_C_REQUEUED] = { "requeued", "requests the driver gave back" },
 	[SEMANTOS_C_DROP_OUTCOME_REQUEUED] = { "drop_outcome_requeued",
 		"outcomes of reads the driver gave back" },
+	[SEMANTOS_C_SHORT] = { "short", "windows of ended processes with too few system calls" },
+	[SEMANTOS_C_SHORT_CALLS] = { "short_calls", "system calls in short windows" },
+	[SEMANTOS_C_I386_CALLS] = { "i386_calls", "system calls by the i386 interface" },
 };
 
-_Static_assert(SEMANTOS_C_NR == SEMANTOS_C_DROP_OUTCOME_REQUEUED + 1,
+_Static_assert(SEMANTOS_C_NR == SEMANTOS_C_I386_CALLS + 1,
 	"a counter was added: give it a name and a meaning here");
 
 const char *counter_name(unsigned int counter)

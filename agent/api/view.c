@@ -132,6 +132,57 @@ static bool programs_message(
 	return true;
 }
 
+static Semantos__V1__Watch *watch_message(struct piece **list, const struct watch_view *view)
+{
+	Semantos__V1__Watch *watch = piece_new(list, 1, sizeof(*watch));
+
+	if (!watch)
+		return NULL;
+	semantos__v1__watch__init(watch);
+	watch->action = (char *)view->action;
+	watch->percent = view->percent;
+	watch->one_class = view->one_class;
+	watch->signal = view->signal;
+	watch->references = view->references;
+	watch->benign = view->benign;
+	watch->recordings = view->recordings;
+	watch->auc = view->auc;
+	watch->auc_low = view->auc_low;
+	watch->recall = view->recall;
+	watch->false_positives = view->false_positives;
+	watch->threshold = view->threshold;
+	watch->note = (char *)view->note;
+	watch->judged = view->judged;
+	watch->flagged = view->flagged;
+	watch->found = view->findings;
+	watch->forgotten = view->forgotten;
+	watch->unlogged = view->unlogged;
+	watch->unacted = view->unacted;
+	watch->findings = piece_new(list, view->n_findings, sizeof(*watch->findings));
+	for (uint32_t i = 0; watch->findings && i < view->n_findings; i++) {
+		const struct finding_view *from = &view->finding[i];
+		Semantos__V1__Finding *finding = piece_new(list, 1, sizeof(*finding));
+
+		if (!finding)
+			return NULL;
+		semantos__v1__finding__init(finding);
+		finding->number = from->number;
+		finding->pid = from->pid;
+		finding->comm = (char *)from->comm;
+		finding->label = (char *)from->label;
+		finding->score = from->score;
+		finding->probability = from->probability;
+		finding->windows = from->windows;
+		finding->ended = from->ended;
+		finding->neighbours = (char *)from->neighbours;
+		finding->act = (char *)from->act;
+		finding->change = from->change;
+		finding->ts_ns = from->ts_ns;
+		watch->findings[watch->n_findings++] = finding;
+	}
+	return watch->findings ? watch : NULL;
+}
+
 static Semantos__V1__Policy *policy_message(struct piece **list, const struct policy_view *view)
 {
 	Semantos__V1__Policy *policy = piece_new(list, 1, sizeof(*policy));
@@ -152,6 +203,11 @@ static Semantos__V1__Policy *policy_message(struct piece **list, const struct po
 	policy->decide_us_p50 = view->decide_us_p50;
 	policy->decide_us_p99 = view->decide_us_p99;
 	policy->age_s = view->age_s;
+	if (view->watch.there) {
+		policy->watch = watch_message(list, &view->watch);
+		if (!policy->watch)
+			return NULL;
+	}
 	policy->devices = piece_new(list, view->n_devices, sizeof(*policy->devices));
 	if (!policy->devices || !counters_message(list, &view->counters, policy) ||
 		!programs_message(list, view, policy))

@@ -290,18 +290,25 @@ static uint32_t object_wire_version(struct bpf_object *object)
 	return 0;
 }
 
+static int tables_freeze(const struct bpf_policy *policy, char *error, size_t error_len)
+{
+	struct bpf_object *object = policy->object;
+	int err;
+
+	if (bpf_map_freeze(bpf_object__find_map_fd_by_name(object, "policy")) == 0 &&
+		(!policy->devices ||
+			bpf_map_freeze(bpf_object__find_map_fd_by_name(object, "slots")) == 0))
+		return 0;
+	err = -errno;
+	snprintf(error, error_len, "The kernel-side tables cannot be closed to writers: %s.",
+		strerror(-err));
+	return err;
+}
+
 static int policy_tables(struct bpf_policy *policy, char *error, size_t error_len)
 {
 	struct bpf_object *object = policy->object;
 
-	policy->verdicts = map_table(object, "verdicts", sizeof(struct semantos_verdict_row),
-		SEMANTOS_MAX_SLOTS, PROT_READ | PROT_WRITE, error, error_len);
-	if (!policy->verdicts)
-		return -errno;
-	policy->slots = map_table(object, "slots", sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS,
-		PROT_READ, error, error_len);
-	if (!policy->slots)
-		return -errno;
 	policy->policy = map_table(
 		object, "policy", sizeof(struct semantos_policy), 1, PROT_READ, error, error_len);
 	if (!policy->policy)
@@ -310,19 +317,21 @@ static int policy_tables(struct bpf_policy *policy, char *error, size_t error_le
 		PROT_READ | PROT_WRITE, error, error_len);
 	if (!policy->wake)
 		return -errno;
+	if (!policy->devices)
+		return tables_freeze(policy, error, error_len);
+	policy->verdicts = map_table(object, "verdicts", sizeof(struct semantos_verdict_row),
+		SEMANTOS_MAX_SLOTS, PROT_READ | PROT_WRITE, error, error_len);
+	if (!policy->verdicts)
+		return -errno;
+	policy->slots = map_table(object, "slots", sizeof(struct semantos_slot), SEMANTOS_MAX_SLOTS,
+		PROT_READ, error, error_len);
+	if (!policy->slots)
+		return -errno;
 	policy->trial = map_table(
 		object, "trial", sizeof(struct semantos_trial), 1, PROT_READ, error, error_len);
 	if (!policy->trial)
 		return -errno;
-	if (bpf_map_freeze(bpf_object__find_map_fd_by_name(object, "slots")) ||
-		bpf_map_freeze(bpf_object__find_map_fd_by_name(object, "policy"))) {
-		int err = -errno;
-
-		snprintf(error, error_len,
-			"The kernel-side tables cannot be closed to writers: %s.", strerror(-err));
-		return err;
-	}
-	return 0;
+	return tables_freeze(policy, error, error_len);
 }
 
 static const char *const pins[] = { "verdicts", "slots", "policy", "trial", "counters",
@@ -358,7 +367,7 @@ static int policy_pin(struct bpf_policy *policy, char *error, size_t error_len)
 
 		snprintf(path, sizeof(path), "%.*s/%s", PATH_MAX - 32, policy->pin_dir, pins[i]);
 		unlink(path);
-		if (fd < 0 && i >= N_PINS_OF_ALL)
+		if (fd < 0 && (!policy->devices || i >= N_PINS_OF_ALL))
 			continue;
 		if (fd < 0 || bpf_obj_pin(fd, path))
 			goto failed;
@@ -412,12 +421,13 @@ int bpf_policy_open(struct bpf_policy *policy, const char *path, const char *nam
 		if (most < bpf_map__max_entries(map))
 			bpf_map__set_max_entries(map, most < 64 ? 64 : (__u32)most);
 	}
+	policy->devices = bpf_object__find_map_by_name(policy->object, "slots");
 	bpf_sched_prepare(&policy->sched, policy->object, policy->n_cpus);
 	/* libbpf forgets the inner definition once it has made the outer map. */
 	map = bpf_object__find_map_by_name(policy->object, "inflight");
 	if (map && bpf_map__inner_map(map))
 		policy->inflight_bytes = bpf_map__value_size(bpf_map__inner_map(map));
-	else if (!policy->sched.known)
+	else if (policy->devices && !policy->sched.known)
 		err = err ? err : -EPROTO;
 	if (!err)
 		err = bpf_object__load(policy->object);

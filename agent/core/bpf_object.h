@@ -55,6 +55,7 @@ struct bpf_policy {
 	const volatile struct semantos_slot *slots; /* [SEMANTOS_MAX_SLOTS], read-only */
 	const volatile struct semantos_policy *policy; /* read-only */
 	const volatile struct semantos_trial *trial; /* read-only */
+	bool devices; /* it has slots; else verdicts, slots, trial and inflight are not there */
 	struct semantos_wake *wake;
 	char pin_dir[PATH_MAX];
 };

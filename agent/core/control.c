@@ -181,8 +181,10 @@ int control_view(struct core *core, const char *only, struct agent_view *view)
 
 void control_view_free(struct agent_view *view)
 {
-	for (uint32_t i = 0; i < view->n_policies; i++)
+	for (uint32_t i = 0; i < view->n_policies; i++) {
 		free(view->policy[i].device);
+		free(view->policy[i].watch.finding);
+	}
 	free(view->policy);
 	free(view->change);
 	free(view->quarantined);
@@ -229,7 +231,7 @@ static void attach(
 	struct core *core, const char *name, const char *text, struct control_reply *reply)
 {
 	struct policy_env env = { core->loop, core->trainer, &core->lease, &core->options,
-		core_active, core_eject, core_note, core };
+		core_active, core_eject, core_note, core, core_apply, core_undo };
 	struct call call = { .core = core, .name = name, .reply = reply };
 	struct manifest *manifest = calloc(1, sizeof(*manifest));
 	char mode_now[POLICY_MODE_LEN];

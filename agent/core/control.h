@@ -70,6 +70,38 @@ struct device_view {
 	double reads_per_s;
 };
 
+/* A process whose system calls are not like the benign ones (watch.h). */
+struct finding_view {
+	uint64_t number; /* from 1, of this attach */
+	uint32_t pid;
+	uint64_t start_ns, ts_ns; /* boot time: the process's start, the window's end */
+	char comm[16]; /* printable */
+	char label[32]; /* what it is like */
+	double score, probability; /* NaN = none */
+	uint32_t windows; /* flagged in a row */
+	bool ended; /* it was over when it was found */
+	char neighbours[320]; /* the references it is nearest to */
+	char act[200]; /* what was done, would be done or was not, and why */
+	uint64_t change; /* in the journal; 0 = none */
+};
+
+struct watch_view {
+	bool there; /* this policy watches processes, not devices */
+	char action[16]; /* log, stop, freeze */
+	uint32_t percent; /* of processes acted on; 0 = a dry run */
+	bool one_class, signal;
+	uint32_t references, benign, recordings;
+	double auc, auc_low, recall, false_positives, threshold; /* of the references; NaN = none */
+	char note[200]; /* why nothing is flagged, when it is so */
+	uint64_t judged, flagged; /* windows */
+	uint64_t findings; /* since attach */
+	uint64_t forgotten; /* processes whose place others took */
+	uint64_t unlogged,
+		unacted; /* findings beyond what is logged a minute, and beyond the queue of acts */
+	uint32_t n_findings;
+	struct finding_view *finding; /* [n_findings] the latest, newest first */
+};
+
 struct policy_view {
 	char name[CONTROL_NAME_LEN];
 	char summary[128];
@@ -84,6 +116,7 @@ struct policy_view {
 	double decide_us_p50,
 		decide_us_p99; /* agent side: ring drain to verdict store, per batch */
 	uint64_t age_s; /* since attach */
+	struct watch_view watch;
 	/* own cost: from a scoped BPF_ENABLE_STATS fd; 0 runs = statistics not enabled */
 	uint32_t n_programs;
 	struct program_view {

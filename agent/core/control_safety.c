@@ -212,3 +212,17 @@ void core_take_down(void *ctx, const char *name)
 	}
 	pthread_mutex_unlock(&core->change);
 }
+
+void core_apply(void *ctx, const struct safety_request *request, struct control_reply *reply)
+{
+	struct core *core = ctx;
+
+	guard_apply(core->guard, request, reply);
+}
+
+void core_undo(void *ctx, uint64_t change, const char *because, struct control_reply *reply)
+{
+	struct core *core = ctx;
+
+	guard_rollback(core->guard, change, because, NULL, reply);
+}

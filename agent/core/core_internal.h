@@ -68,6 +68,9 @@ void core_eject(void *core, struct policy *policy, const char *kind, const char 
 /* Into the journal, without waiting for it; policy_env.noted. Any thread. */
 void core_note(void *core, const char *policy, const char *from, const char *to,
 	const char *because, const char *evidence, const char *expected);
+/* policy_env.apply and undo: through the journal; not on the loop's thread */
+void core_apply(void *core, const struct safety_request *request, struct control_reply *reply);
+void core_undo(void *core, uint64_t change, const char *because, struct control_reply *reply);
 void core_unrecorded(void *core, const char *policy); /* guard_options.unrecorded */
 void core_take_down(void *core, const char *policy); /* guard_options.eject */
 

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include "agent/core/control.h"
 #include "agent/core/drain.h"
+#include "agent/core/watch.h"
 #include "agent/infer/encode.h"
 #include "agent/infer/label.h"
 
@@ -62,6 +63,11 @@ static const struct key keys[] = {
 	{ "batch", "max", KEY_COUNT, FIELD(batch_max), 1, 4096, "64" },
 	{ "batch", "window_us", KEY_COUNT, FIELD(batch_window_us), 0, 100000, "0" },
 	{ "batch", "spin", KEY_TEXT, FIELD(spin), 0, 0, "auto" },
+	{ "watch", "action", KEY_TEXT, FIELD(action), 0, 0, "log" },
+	{ "watch", "allow", KEY_TEXT, FIELD(allow), 0, 0, "" },
+	{ "watch", "classes", KEY_COUNT, FIELD(classes), 1, 2, "2" },
+	{ "watch", "windows", KEY_COUNT, FIELD(windows), 1, 1000, "2" },
+	{ "watch", "false_positives", KEY_NUMBER, FIELD(false_positives), 0, 0.5, "0.021" },
 };
 
 #define NAME_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
@@ -190,6 +196,11 @@ static char *next_line(char *out, int size, void *stream)
 	return out;
 }
 
+bool manifest_watches(const struct manifest *manifest)
+{
+	return strcmp(manifest->record, "calls") == 0;
+}
+
 bool manifest_is_sched(const struct manifest *manifest)
 {
 	return strcmp(manifest->record, "sched") == 0;
@@ -205,6 +216,24 @@ static bool name_fits(const char *name)
 static bool file_fits(const char *name)
 {
 	return name[0] != '.' && !strchr(name, '/');
+}
+
+/* Is this section for the other kind of record? A model of references is all that watching has of [model]. */
+static bool section_foreign(const struct manifest *manifest, const struct key *key)
+{
+	if (!manifest_watches(manifest))
+		return strcmp(key->section, "watch") == 0;
+	return strcmp(key->section, "learn") == 0 || strcmp(key->section, "evaluate") == 0 ||
+	       (strcmp(key->section, "model") == 0 && strcmp(key->name, "file"));
+}
+
+/* Line of a key that says nothing here; 0 = none. */
+static int foreign_key(const struct reading *reading)
+{
+	for (size_t i = 0; i < N_KEYS; i++)
+		if (reading->given[i] && section_foreign(reading->manifest, &keys[i]))
+			return reading->given[i];
+	return 0;
 }
 
 /* Checks that need to know what a value means. */
@@ -232,10 +261,21 @@ static int manifest_check(const struct reading *reading)
 	else if (!file_fits(manifest->model))
 		refuse(reading, LINE_OF(model),
 			"[model] file must be the name of a file in the policy's own folder");
-	else if (strcmp(manifest->record, "block") && !manifest_is_sched(manifest))
+	else if (strcmp(manifest->record, "block") && !manifest_watches(manifest) &&
+		 !manifest_is_sched(manifest))
 		refuse(reading, LINE_OF(record),
-			"no records of kind '%s' are known; 'block' and 'sched' are",
+			"no records of kind '%s' are known; 'block', 'calls' and 'sched' are",
 			manifest->record);
+	else if (watch_action_parse(manifest->action) < 0)
+		refuse(reading, LINE_OF(action), "[watch] action '%s' is none of log, stop, freeze",
+			manifest->action);
+	else if (foreign_key(reading))
+		refuse(reading, foreign_key(reading),
+			"records of kind '%s' have no use for this key", manifest->record);
+	else if (manifest_watches(manifest) &&
+		 (manifest->volume[0] || strcmp(manifest->decide, "async")))
+		refuse(reading, LINE_OF(volume) ?: LINE_OF(decide),
+			"records of kind 'calls' decide for no replica volume");
 	else if (manifest_is_sched(manifest) != !strcmp(manifest->encoder, "mllb"))
 		refuse(reading, LINE_OF(encoder),
 			"encoder '%s' is not for records of kind '%s'; mllb is for 'sched' alone",
@@ -278,7 +318,8 @@ static int manifest_check(const struct reading *reading)
 	else if (drain_spin_parse(manifest->spin) < 0)
 		refuse(reading, LINE_OF(spin), "[batch] spin '%s' is none of never, auto, always",
 			manifest->spin);
-	else if (manifest_recipe(manifest, &recipe, why, sizeof(why)))
+	else if (!manifest_watches(manifest) &&
+		 manifest_recipe(manifest, &recipe, why, sizeof(why)))
 		refuse(reading,
 			!encoder_find(manifest->encoder)   ? LINE_OF(encoder)
 			: !labeler_find(manifest->labeler) ? LINE_OF(labeler)
@@ -307,6 +348,9 @@ static int manifest_read(struct reading *reading)
 	}
 	for (size_t i = 0; i < N_KEYS; i++) {
 		if (reading->given[i])
+			continue;
+		/* record has its place before the sections it is about */
+		if (!keys[i].preset && section_foreign(reading->manifest, &keys[i]))
 			continue;
 		if (!keys[i].preset) {
 			refuse(reading, 0, "[%s] %s is missing", keys[i].section, keys[i].name);

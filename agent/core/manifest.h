@@ -22,7 +22,7 @@ struct manifest {
 	char name[32];
 	char summary[128];
 	char object[NAME_MAX + 1]; /* BPF object, a file of the folder */
-	char record[32]; /* kind of record: block, sched */
+	char record[32]; /* kind of record: block, calls, sched */
 	char decide
 		[32]; /* how it decides for volumes: async (by verdicts) or inline (by its model, in the kernel) */
 	char volume[NAME_MAX +
@@ -44,6 +44,11 @@ struct manifest {
 	double floor_auc, drift;
 	uint32_t batch_max, batch_window_us; /* window 0: drain_window() */
 	char spin[8]; /* never, auto, always: agent/core/drain.h */
+	/* of record = calls: agent/core/watch.h */
+	char action[8]; /* log, stop, freeze */
+	char allow[512]; /* globs of units that are left alone, between commas */
+	uint32_t classes, windows;
+	double false_positives; /* share of benign windows that may be flagged */
 };
 
 /* Read <directory>/policy.conf. 0, or -errno with one sentence in error[error_len]. */
@@ -55,6 +60,8 @@ int manifest_parse(const char *text, const char *directory, struct manifest *man
 int manifest_find(const char *path, const char *name, struct manifest *manifest, char *error,
 	size_t error_len);
 
+/* Its records are windows of system calls: it watches processes, and has no devices and no net. */
+bool manifest_watches(const struct manifest *manifest);
 /* Its records are of tasks and CPUs (bpf/sched_wire.h), not of reads of disks. */
 bool manifest_is_sched(const struct manifest *manifest);
 

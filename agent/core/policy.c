@@ -29,7 +29,9 @@ struct policy *policy_open(const struct policy_env *env, const struct manifest *
 	policy->mode = mode;
 	policy->canary_percent = canary_percent;
 	clock_gettime(CLOCK_MONOTONIC, &policy->since);
-	*err = manifest_recipe(manifest, &policy->recipe, error, error_len);
+	*err = manifest_watches(manifest)
+		       ? 0
+		       : manifest_recipe(manifest, &policy->recipe, error, error_len);
 	if (*err)
 		goto out_free;
 	/* With a control it is verdicts that decide, whatever the manifest says. */
@@ -54,7 +56,18 @@ struct policy *policy_open(const struct policy_env *env, const struct manifest *
 			strerror(-*err));
 		goto out_close;
 	}
-	trial_begin(&policy->trial, policy->bpf.trial);
+	if (policy->bpf.devices == manifest_watches(manifest)) {
+		*err = -EPROTO;
+		snprintf(error, error_len, "The BPF object does not send records of kind '%s'.",
+			manifest->record);
+		goto out_close;
+	}
+	if (policy->bpf.devices)
+		trial_begin(&policy->trial, policy->bpf.trial);
+	else
+		*err = policy_watch_open(policy, error, error_len);
+	if (*err)
+		goto out_close;
 	return policy;
 
 out_close:
@@ -68,6 +81,8 @@ void policy_close(struct policy *policy)
 {
 	if (!policy)
 		return;
+	/* what was ejected had its changes undone before */
+	watch_free(policy->watch, !policy->held);
 	ring_reader_free(policy->reader);
 	if (policy->volume)
 		bpf_volume_close(policy->volume);
@@ -86,6 +101,8 @@ int policy_push_row(struct policy *policy)
 		.budget_per_s = policy->manifest.budget_per_s,
 	};
 
+	if (policy->watch)
+		policy_watch_mode(policy);
 	return bpf_policy_control(&policy->bpf, &command);
 }
 
@@ -143,6 +160,8 @@ static void on_drained(void *ctx, size_t n, uint64_t start_ns)
 		return;
 	policy->decide_us[policy->n_decides++ & (POLICY_DECIDES - 1)] =
 		(float)(now_ns() - start_ns) / 1000.0f;
+	if (policy->watch)
+		return; /* nothing in the kernel obeys it: no lease is needed */
 	/* Verdicts first: the lease may need a system call, and nothing is obeyed until both are there. */
 	if (policy->env.active)
 		policy->env.active(policy->env.active_ctx);
@@ -181,7 +200,9 @@ int policy_join(struct policy *policy, char *error, size_t error_len)
 	int err;
 
 	policy->reader = ring_reader_new(policy->bpf.rings_fd, policy->bpf.wake, policy->bpf.n_cpus,
-		bytes, POLICY_WAKE_EVERY, on_record, policy);
+		bytes, POLICY_WAKE_EVERY, policy->watch ? policy_watch_record : on_record, policy);
+	if (policy->reader && policy->watch)
+		ring_records(policy->reader, watch_record_valid);
 	if (policy->reader)
 		policy->drain = drain_new(policy->env.loop, policy->reader, window_ns(policy),
 			drain_spin_here((enum drain_spin)drain_spin_parse(manifest->spin)),
@@ -255,12 +276,14 @@ static uint64_t unaccounted(struct policy *policy)
 
 uint64_t policy_audit(struct policy *policy)
 {
-	uint64_t n = unaccounted(policy);
+	uint64_t (*missing)(struct policy *) =
+		policy->watch ? policy_watch_unaccounted : unaccounted;
+	uint64_t n = missing(policy);
 
 	/* A hook that was running when the hooks were taken off may still count. */
 	for (int round = 0; n && round < 20; round++) {
 		usleep(1000);
-		n = unaccounted(policy);
+		n = missing(policy);
 	}
 	if (n)
 		log_error("%s: %llu records are unaccounted for; this is a fault in semantos, "
@@ -311,7 +334,10 @@ void policy_tick(struct policy *policy)
 
 	check_records(policy);
 	policy_sched_tick(policy);
-	policy_try(policy);
+	if (policy->watch)
+		watch_tick(policy->watch);
+	else
+		policy_try(policy);
 	drain_window_set(policy->drain, window_ns(policy));
 
 	/* A look costs a ms or two, and the lease is renewed by this very thread: a few devices at a time, in turn. */

@@ -16,6 +16,7 @@
 #include "agent/core/loop.h"
 #include "agent/core/manifest.h"
 #include "agent/core/trainer.h"
+#include "agent/safety/safety.h"
 
 #define POLICY_MODE_LEN 32
 
@@ -38,6 +39,9 @@ struct policy_env {
 	void (*noted)(void *ctx, const char *policy, const char *from, const char *to,
 		const char *because, const char *evidence, const char *expected);
 	void *active_ctx; /* of all */
+	/* As watch_options.apply and undo; for policies that watch processes. May be NULL. */
+	void (*apply)(void *ctx, const struct safety_request *request, struct control_reply *reply);
+	void (*undo)(void *ctx, uint64_t change, const char *because, struct control_reply *reply);
 };
 
 /* Load the policy of this manifest, nothing attached. NULL with one sentence and *err = -errno. */

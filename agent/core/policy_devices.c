@@ -142,6 +142,9 @@ void policy_sync_disks(struct policy *policy, const struct disk *disks, size_t n
 {
 	bool present[DISK_MAX] = { false };
 
+	if (policy->watch)
+		return;
+
 	if (policy_is_sched(policy)) {
 		policy_sched_sync(policy, n == 0);
 		return;
@@ -293,7 +296,9 @@ int policy_view(struct policy *policy, bool lease_alive, struct policy_view *vie
 		out->phase = DEVICE_UNSUPPORTED;
 		snprintf(out->note, sizeof(out->note), "%s", policy->unsupported[i].note);
 	}
-	if (policy_is_sched(policy))
+	if (policy->watch)
+		snprintf(view->note, sizeof(view->note), "%s", "");
+	else if (policy_is_sched(policy))
 		policy_sched_note(policy, view->note, sizeof(view->note));
 	else if (policy->mode != SEMANTOS_SHADOW && !obeyed_devices(policy))
 		snprintf(view->note, sizeof(view->note),
@@ -301,6 +306,10 @@ int policy_view(struct policy *policy, bool lease_alive, struct policy_view *vie
 			"nowhere");
 	else
 		policy_volume_note(policy, view->note, sizeof(view->note));
+	if (policy->watch && policy_watch_view(policy, view)) {
+		free(view->device);
+		return -ENOMEM;
+	}
 	bpf_policy_counters(&policy->bpf, &view->counters);
 	view->delivered = ring_delivered(policy->reader);
 	view->ring_bad_records = ring_refused(policy->reader);

@@ -12,6 +12,7 @@
 #include "agent/core/policy.h"
 #include "agent/core/ring.h"
 #include "agent/core/trial.h"
+#include "agent/core/watch.h"
 
 #define POLICY_RING_MOST (1u << 20)
 #define POLICY_RING_LEAST (256u << 10)
@@ -42,6 +43,7 @@ struct policy {
 	struct learn_recipe recipe;
 	struct bpf_policy bpf;
 	struct bpf_volume *volume; /* NULL = it decides for none */
+	struct watch *watch; /* of record = calls; then it has no devices */
 	enum semantos_mode mode;
 	uint32_t canary_percent;
 	struct trial trial; /* in mode canary */
@@ -74,6 +76,14 @@ struct policy {
 	char sched_note[160]; /* how it ended the last time, or why it is not on */
 	struct timespec since;
 };
+
+/* policy_watch.c */
+int policy_watch_open(struct policy *policy, char *error, size_t error_len);
+void policy_watch_record(
+	void *policy, const struct semantos_block_record *record); /* ring_record_fn */
+void policy_watch_mode(struct policy *policy); /* its mode was changed */
+int policy_watch_view(const struct policy *policy, struct policy_view *view);
+uint64_t policy_watch_unaccounted(struct policy *policy);
 
 void policy_try(struct policy *policy); /* once a second: does the canary decide something? */
 /* policy_volume.c: the slot's disk is judged by this model from now on, where volumes are decided; NULL = by none */

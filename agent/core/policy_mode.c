@@ -50,7 +50,9 @@ static void weigh(
 				view.heldout_auc_pending, view.signal ? "signal" : "no signal");
 	}
 	if (!*judged)
-		snprintf(text, text_len, "no device has a model yet");
+		snprintf(text, text_len, "%s",
+			policy->watch ? "its references tell benign windows from others"
+				      : "no device has a model yet");
 }
 
 static const char *expectation(enum semantos_mode mode)
@@ -104,6 +106,10 @@ static int set_mode(struct policy *policy, enum semantos_mode mode, uint32_t can
 		return refuse(policy, reply, -EPERM,
 			"no model of it predicts better than the baselines, so it can be promoted "
 			"to nothing");
+	if (mode != SEMANTOS_SHADOW && policy->watch && !watch_signal(policy->watch))
+		return refuse(policy, reply, -EPERM,
+			"its references do not tell anything apart yet, so nothing may be acted "
+			"on");
 	policy->mode = mode;
 	policy->canary_percent = mode == SEMANTOS_CANARY ? canary_percent : 0;
 	reply->error = policy_push_row(policy);
@@ -113,7 +119,8 @@ static int set_mode(struct policy *policy, enum semantos_mode mode, uint32_t can
 		snprintf(why, sizeof(why), "the kernel side refused: %s", strerror(-reply->error));
 		return refuse(policy, reply, reply->error, why);
 	}
-	trial_begin(&policy->trial, policy->bpf.trial);
+	if (policy->bpf.devices)
+		trial_begin(&policy->trial, policy->bpf.trial);
 	snprintf(reply->text, sizeof(reply->text), "%s: %s -> %s, because %s.", policy_name(policy),
 		from, to, because);
 	log_info("%s", reply->text);

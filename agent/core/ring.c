@@ -31,6 +31,7 @@ struct ring {
 struct ring_reader {
 	struct semantos_wake *wake;
 	ring_record_fn *fn;
+	ring_valid_fn *valid;
 	void *ctx;
 	int n_cpus, first; /* first: ring the next drain begins with */
 	uint64_t ring_bytes; /* a power of two */
@@ -69,6 +70,7 @@ struct ring_reader *ring_reader_new(int rings_fd, struct semantos_wake *wake, in
 		return NULL;
 	reader->wake = wake;
 	reader->fn = fn;
+	reader->valid = record_valid;
 	reader->ctx = ctx;
 	reader->n_cpus = n_cpus;
 	reader->ring_bytes = ring_bytes;
@@ -90,6 +92,11 @@ struct ring_reader *ring_reader_new(int rings_fd, struct semantos_wake *wake, in
 	ring_reader_free(reader);
 	errno = -err;
 	return NULL;
+}
+
+void ring_records(struct ring_reader *reader, ring_valid_fn *valid)
+{
+	reader->valid = valid;
 }
 
 void ring_reader_free(struct ring_reader *reader)
@@ -123,7 +130,7 @@ int ring_fd(const struct ring_reader *reader, int cpu)
 static void ring_take(struct ring_reader *reader, const void *data, uint32_t size)
 {
 	reader->delivered++;
-	if (record_valid(data, size))
+	if (reader->valid(data, size))
 		reader->fn(reader->ctx, data);
 	else
 		reader->refused++;

@@ -25,6 +25,9 @@ typedef void ring_record_fn(void *ctx, const struct semantos_block_record *recor
  */
 struct ring_reader *ring_reader_new(int rings_fd, struct semantos_wake *wake, int n_cpus,
 	uint32_t ring_bytes, uint32_t every, ring_record_fn *fn, void *ctx);
+/* Bytes of a record are checked by this instead of record_valid() (agent/core/capture.h) before fn gets them. */
+typedef bool ring_valid_fn(const void *bytes, size_t n_bytes);
+void ring_records(struct ring_reader *reader, ring_valid_fn *valid);
 void ring_reader_free(struct ring_reader *reader); /* accepts NULL */
 
 int ring_count(const struct ring_reader *reader); /* rings, one a CPU */

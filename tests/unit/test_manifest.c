@@ -227,7 +227,8 @@ static void meanings_are_checked(void **state)
 	refused_key("policy", "decide = inline", "needs an object that decides");
 	refused_key("policy", "decide = hold", "none of async, inline");
 	refused_key("policy", "volume = ../x.bpf.o", "policy's own folder");
-	refused_key("policy", "record = reclaim", "'block' and 'sched' are");
+	refused_key("watch", "action = log", "no use for this key");
+	refused_key("policy", "record = reclaim", "'block', 'calls' and 'sched' are");
 	refused_key("policy", "mode = canary:0", "canary:N");
 	refused_key("policy", "mode = canary:100", "canary:N");
 	refused_key("policy", "mode = canary:5x", "canary:N");
@@ -342,6 +343,41 @@ static void files_are_found_or_refused(void **state)
 	free(big);
 }
 
+#define WATCHING "[policy]\nname = some\nobject = some.bpf.o\nwire = 1\nrecord = calls\n"
+
+static int watching(const char *more)
+{
+	char text[1024];
+
+	snprintf(text, sizeof(text), WATCHING "%s", more);
+	return parse(text);
+}
+
+static void policies_that_watch_processes(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} refused[] = { { "[watch]\naction = kill\n", "none of log, stop, freeze" },
+		{ "[watch]\nclasses = 3\n", "from 1 to 2" },
+		{ "[watch]\nfalse_positives = 0.6\n", "from 0 to 0.5" },
+		{ "[watch]\nwindows = 0\n", "from 1 to 1000" },
+		{ "[model]\nencoder = linnos-digits\n", "no use for this key" },
+		{ "[learn]\nepochs = 3\n", "no use for this key" },
+		{ "[policy]\nvolume = x.bpf.o\n", "no replica volume" } };
+	(void)state;
+	assert_int_equal(watching("[watch]\naction = freeze\nallow = a.service, b*\n"), 0);
+	assert_true(manifest_watches(&manifest));
+	assert_string_equal(manifest.action, "freeze");
+	assert_string_equal(manifest.allow, "a.service, b*");
+	assert_int_equal(manifest.classes, 2);
+	assert_int_equal(watching("[model]\nfile = x.safetensors\n"), 0);
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		assert_int_equal(watching(refused[i].text), -EINVAL);
+		if (!strstr(error, refused[i].why))
+			fail_msg("%s: %s", refused[i].text, error);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +388,7 @@ int main(void)
 		cmocka_unit_test(lines_are_told_exactly),
 		cmocka_unit_test(paths_stay_in_the_folder),
 		cmocka_unit_test(meanings_are_checked),
+		cmocka_unit_test(policies_that_watch_processes),
 		cmocka_unit_test(widths_are_checked),
 		cmocka_unit_test(files_are_found_or_refused),
 	};

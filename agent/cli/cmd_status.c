@@ -14,6 +14,8 @@
 #include "agent/cli/status_json.h"
 #include "agent/cli/table.h"
 
+#define EXPLAINED 8 /* findings whose neighbours are printed; --json has all */
+
 static const char *phase_word(const Semantos__V1__Device *device, char *buf, size_t len)
 {
 	char rows[32], wanted[32];
@@ -72,6 +74,53 @@ static void device_row(struct table *table, const Semantos__V1__Device *device)
 	table_cell(table, "%s", device->has_model ? device->model : "-");
 }
 
+static int watch_print(const Semantos__V1__Watch *watch)
+{
+	static const char *const headers[] = { ">PROCESS", "NAME", "LIKE", ">SCORE", ">SURE",
+		">WINDOWS", "WHAT WAS DONE", NULL };
+	struct table *table;
+	char auc[32], low[32];
+	int err;
+
+	if (watch->note[0])
+		printf("  Nothing is flagged: %s.\n", watch->note);
+	else if (watch->one_class)
+		printf("  Compares with %u benign windows of %u recordings.\n", watch->benign,
+			watch->recordings);
+	else
+		printf("  Compares with %u windows of %u recordings; held out by recording AUC %s "
+		       "(95 %% sure of %s),\n  recall %.2f at %.1f %% false positives.\n",
+			watch->references, watch->recordings,
+			ctl_score(auc, sizeof(auc), watch->auc),
+			ctl_score(low, sizeof(low), watch->auc_low), watch->recall,
+			100 * watch->false_positives);
+	printf("  %llu windows judged, %llu flagged; %llu processes found, %llu of them not logged "
+	       "one "
+	       "by one.\n",
+		(unsigned long long)watch->judged, (unsigned long long)watch->flagged,
+		(unsigned long long)watch->found, (unsigned long long)watch->unlogged);
+	if (!watch->n_findings)
+		return EXIT_CODE_OK;
+	table = table_new(headers);
+	for (size_t i = 0; table && i < watch->n_findings; i++) {
+		const Semantos__V1__Finding *finding = watch->findings[i];
+		char buf[32];
+
+		table_cell(table, "%u", finding->pid);
+		table_cell(table, "%s", finding->comm);
+		table_cell(table, "%s", finding->label);
+		table_cell(table, "%.2f", finding->score);
+		table_cell(table, "%s", ctl_score(buf, sizeof(buf), finding->probability));
+		table_cell(table, "%u", finding->windows);
+		table_cell(table, "%s", finding->act);
+	}
+	err = table_print(table, stdout, 2, ctl_width());
+	table_free(table);
+	for (size_t i = 0; i < watch->n_findings && i < EXPLAINED; i++)
+		printf("  %u %s\n", watch->findings[i]->pid, watch->findings[i]->neighbours);
+	return err ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+}
+
 static int policy_print(const Semantos__V1__Policy *policy)
 {
 	static const char *const headers[] = { "DEVICE", "PHASE", "VERDICT", ">AUC", ">PENDING",
@@ -86,6 +135,8 @@ static int policy_print(const Semantos__V1__Policy *policy)
 		policy->summary[0] ? ": " : "", policy->summary);
 	if (policy->note[0])
 		printf("  %s\n", policy->note);
+	if (policy->watch)
+		return watch_print(policy->watch);
 	if (policy->n_devices == 0) {
 		printf("  No device is watched: name one with semantos-agent --device.\n");
 		return EXIT_CODE_OK;

@@ -28,6 +28,7 @@ int cmd_unquarantine_any(int argc, char **argv);
 int cmd_probe(int argc, char **argv);
 int cmd_knobs(int argc, char **argv);
 int cmd_train(int argc, char **argv);
+int cmd_learn(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_volume(
 	int argc, char **argv); /* create, start, status, resync, remove: argv[1] says which */

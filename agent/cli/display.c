@@ -23,6 +23,7 @@
 #define LINE_LEN 512
 #define LABEL_COLUMNS 11 /* of "  reads    " */
 #define LABEL_MOST 48 /* bytes; the name of a disk may be longer than its column */
+#define DRAWN_FINDINGS 4
 #define SUMMARY_EVERY 10 /* draws between summary lines where there is no terminal */
 
 struct display {
@@ -344,14 +345,46 @@ static void draw_cost(struct display *display, const struct policy_view *p)
 		ns += p->program[i].run_ns;
 	}
 	if (runs)
-		field(display, DIM, "hooks", "%llu ns per block event (sampled)", ns / runs);
+		field(display, DIM, "hooks", "%llu ns per event (sampled)", ns / runs);
 	else
 		field(display, DIM, "hooks", "no event measured yet");
+}
+
+/* Processes instead of disks: what is compared with what, and the latest that were found. */
+static void draw_watch(struct display *display, const struct policy_view *p)
+{
+	const struct watch_view *w = &p->watch;
+	char auc[16], low[16];
+
+	score(w->auc, auc, sizeof(auc));
+	score(w->auc_low, low, sizeof(low));
+	if (w->note[0])
+		field(display, YELLOW, "compares", "nothing yet: %s", w->note);
+	else
+		field(display, GREEN, "compares",
+			"with %u windows of %u recordings; held out by recording AUC %s (95 %% "
+			"sure "
+			"of %s)",
+			w->references, w->recordings, auc, low);
+	field(display, "", "windows", "%llu judged, %llu flagged; %llu processes found",
+		(unsigned long long)w->judged, (unsigned long long)w->flagged,
+		(unsigned long long)w->findings);
+	for (uint32_t i = 0; i < w->n_findings && i < DRAWN_FINDINGS; i++) {
+		const struct finding_view *f = &w->finding[i];
+
+		field(display, YELLOW, "found", "process %u (%s) like %s, score %.2f: %s", f->pid,
+			f->comm, f->label, f->score, f->act);
+	}
 }
 
 static void draw_policy(struct display *display, const struct policy_view *p, bool brief)
 {
 	draw_mode(display, p);
+	if (p->watch.there) {
+		draw_watch(display, p);
+		draw_cost(display, p);
+		return;
+	}
 	for (uint32_t i = 0; i < p->n_devices; i++)
 		draw_device(display, p, &p->device[i], brief);
 	if (!p->n_devices)
@@ -468,6 +501,13 @@ static void draw_summary(struct display *display, const struct agent_view *view,
 	for (uint32_t i = 0; i < view->n_policies; i++) {
 		const struct policy_view *p = &view->policy[i];
 
+		if (p->watch.there)
+			fprintf(display->out,
+				"%s: %llu windows judged, %llu flagged, %llu processes found%s%s\n",
+				p->name, (unsigned long long)p->watch.judged,
+				(unsigned long long)p->watch.flagged,
+				(unsigned long long)p->watch.findings, p->watch.note[0] ? "; " : "",
+				p->watch.note);
 		for (uint32_t k = 0; k < p->n_devices; k++) {
 			const struct device_view *d = &p->device[k];
 

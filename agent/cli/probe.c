@@ -314,7 +314,7 @@ static int look_at_disks(struct probe *probe, const char *root)
 	return 0;
 }
 
-static const char *default_policies(const char *root, char *buf, size_t len)
+const char *probe_default_policies(const char *root, char *buf, size_t len)
 {
 	static const char installed[] = "/usr/lib/semantos/policies";
 	char full[PATH_MAX], *slash;
@@ -361,7 +361,8 @@ int probe_run(const struct probe_options *options, struct probe *probe)
 	err = look_at_disks(probe, root);
 	if (!err)
 		probe_policies(probe, root,
-			options->policy_path ? options->policy_path
-					     : default_policies(root, policies, sizeof(policies)));
+			options->policy_path
+				? options->policy_path
+				: probe_default_policies(root, policies, sizeof(policies)));
 	return err;
 }

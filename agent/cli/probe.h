@@ -86,4 +86,7 @@ const char *probe_capability_name(enum probe_capability capability);
 /* probe_policies.c: fills probe->policy from the facts. `path` is already below the root. */
 void probe_policies(struct probe *probe, const char *root, const char *path);
 
+/* Where policies are looked for when no path is given; buf of PATH_MAX holds the answer or not. */
+const char *probe_default_policies(const char *root, char *buf, size_t len);
+
 #endif

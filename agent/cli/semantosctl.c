@@ -29,6 +29,7 @@ static const struct command {
 	{ "telemetry", "what the machine does: latencies, pressure, rates", cmd_telemetry },
 	{ "capture", "write a device's reads into a file", cmd_capture },
 	{ "train", "learn a model from a capture", cmd_train },
+	{ "learn", "record what a command asks of the kernel, as references", cmd_learn },
 	{ "replay", "judge a model on a capture, in time order", cmd_replay },
 	{ "model", "use, show or import a model", cmd_model },
 	{ "volume", "make, start, show, mend and remove replica volumes", cmd_volume },

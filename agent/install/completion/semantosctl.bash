@@ -28,7 +28,7 @@ _semantosctl_knobs()
 _semantosctl()
 {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-	local commands="probe knobs status list attach detach mode stats telemetry capture train replay model shutdown
+	local commands="probe knobs status list attach detach mode stats telemetry capture train learn replay model shutdown
 		tune recommend approve reject reset apply keep rollback unquarantine history explain audit recover volume"
 	local command="" sub="" nth=0 i words=""
 	COMPREPLY=()
@@ -37,7 +37,7 @@ _semantosctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
 		--socket|--timeout|--because|--evidence|--expect|--observed|--policy|--dir|--mode|--device|--rows|--duration|--interval|--count|--label|--root|--subsystem|--policy-path|-o|--output|--model|\
-		--wipe|--rebuild|--region-kib|--nowait-reject|--hedge-us|\
+		--wipe|--rebuild|--traces|--references|--seconds|--forget|--region-kib|--nowait-reject|--hedge-us|\
 		--slo|--improve|--workload|--apply|--knob|--members|--slice|--washout|--pairs|--trials|--seed|--prometheus|--every|--why)
 			((i++)) ;;
 		-*) ;;
@@ -112,6 +112,7 @@ _semantosctl()
 		capture) words+=" --socket --timeout --device --rows --duration --output" ;;
 		probe) words+=" --root --policy-path" ;;
 		knobs) words+=" --root --subsystem" ;;
+		learn) words+=" --label --traces --references --seconds --forget --list --policy-path" ;;
 		train) words+=" --output --encoder --labeler --hidden --outputs --predicts --epochs --batch --optimiser --learning-rate
 			--slow-weight --seed --margin --name --device" ;;
 		replay) words+=" --model --margin --device" ;;

@@ -218,8 +218,16 @@ static uint64_t finish(struct tuner *t, bool keep, uint64_t now)
 
 static void stop(struct tune_session *s, const char *why)
 {
+	char text[ROLLOUT_WHY];
+	size_t len;
+
+	/* a reply is a sentence, and this becomes part of one */
+	snprintf(text, sizeof(text), "%.220s", why);
+	len = strlen(text);
+	if (len > 0 && text[len - 1] == '.')
+		text[len - 1] = '\0';
 	s->stopped = true;
-	rollout_stop(&s->rollout, why);
+	rollout_stop(&s->rollout, text);
 }
 
 static void hold(struct tune_session *s)

@@ -84,7 +84,7 @@ propose "$family=256"
 tune=$!
 until_true "the first that is tried" some_read 256
 echo 64 >/sys/block/nullb2/queue/read_ahead_kb
-until_true "the end of the trial" grep -q "somebody else set sysfs:block/nullb2/" /tmp/tune
+until_true "the end of the trial" grep -q "omebody else set sysfs:block/nullb2/" /tmp/tune
 wait $tune || fail "tune ended with $?"
 [ "$(values)" = "0 0 64 0 " ] || fail "after another's write they read $(values)"
 echo 0 >/sys/block/nullb2/queue/read_ahead_kb

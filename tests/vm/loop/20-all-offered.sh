@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The same wrong settings, one after another, and this time the advisor may change everything of low risk that this kernel
-# has (and vm.dirty_ratio, which is of medium risk, where that is the wrong one): repaired within 15 trials.
+# has (and vm.dirty_ratio, which is of medium risk, where that is the wrong one): repaired within 15 trials, with three seeds (ten with
+# SEMANTOS_SOAK=1).
 # needs: program:build/semantos-agent program:build/semantosctl program:build/semantos-keeper program:build/semantos-advisor
 # needs: module:semantos_testdev file:build/policies/linnos/* file:build/bpf/*/*.bpf.o
 # needs: program:build/tests/vm/loopload file:tests/vm/loop/lib.sh
@@ -11,6 +12,7 @@
 # timeout: 2400
 
 . tests/vm/loop/lib.sh
+seeds=$few
 most=15 seed=1 good_seeds=0 sum='' found=''
 while [ "$seed" -le "$seeds" ]; do
 	set -- read-ahead queue-depth merging request-size dirty-limit swappiness swap-read-ahead huge-pages

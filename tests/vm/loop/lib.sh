@@ -10,6 +10,8 @@
 
 name=$(basename "$0" .sh)
 seeds=${LOOP_SEEDS:-10}
+few=${LOOP_SEEDS:-${SEMANTOS_SOAK:+10}}
+few=${few:-3} # of what takes long
 enough=67 # percent of the loss made good: repaired
 ctl=build/semantosctl
 agent='' advisor='' tune=''

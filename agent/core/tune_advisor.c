@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agent/safety/knob.h"
 
 uint64_t tune_watch(struct tuner *t, uint64_t outcomes_after, struct control_reply *reply)
 {
@@ -154,6 +155,18 @@ int tune_next_ask(struct tuner *t, uint64_t watch, struct tune_ask **ask, uint32
 	return err;
 }
 
+/* What this very device would not take costs no trial. Reads the machine, so without `lock`. */
+static void check_device(
+	const struct tuner *t, const struct tune_record *record, struct control_reply *reply)
+{
+	struct safety_error error = { "" };
+
+	for (uint32_t i = 0; i < record->n_knobs; i++) {
+		if (knob_fits(t->root, record->knob[i].name, record->knob[i].value, &error))
+			tune_answer(reply, -ERANGE, "It cannot be: %.400s.", error.text);
+	}
+}
+
 void tune_propose(
 	struct tuner *t, const struct tune_proposal *proposal, struct control_reply *reply)
 {
@@ -166,6 +179,15 @@ void tune_propose(
 	tune_answer(reply, 0, "The proposal is taken.");
 	pthread_mutex_lock(&t->lock);
 	tune_check_proposal(t, proposal, record, reply);
+	if (!reply->error) {
+		pthread_mutex_unlock(&t->lock);
+		check_device(t, record, reply);
+		memset(record, 0, sizeof(*record));
+		pthread_mutex_lock(&t->lock);
+	}
+	/* the question may be closed by now */
+	if (!reply->error)
+		tune_check_proposal(t, proposal, record, reply);
 	if (!reply->error) {
 		t->session->inbox.record = *record;
 		t->session->inbox.full = true;

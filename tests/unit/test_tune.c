@@ -311,6 +311,25 @@ static void of_a_value_that_is_not_taken_another_is_tried(void **state)
 	assert_int_equal(knob_now(SWAPPINESS_FILE), 10);
 }
 
+/* A disk that takes 127 KiB at once: its limit stands beside the setting, and no trial is spent on more. */
+static void what_the_device_does_not_take_costs_no_trial(void **state)
+{
+	struct tune_goal goal = goal_of(true);
+
+	(void)state;
+	file_put(w.f.root, "sys/block/vda/queue/max_sectors_kb", "4\n");
+	file_put(w.f.root, "sys/block/vda/queue/max_hw_sectors_kb", "127\n");
+	strcpy(goal.pattern[goal.n_patterns++], "sysfs:block/vda/queue/max_sectors_kb");
+	script("sysfs:block/vda/queue/max_sectors_kb", "1280", 0.1);
+	world_goal(&goal);
+	assert_false(run_until("proposed", 500));
+	assert_int_equal(w.said.error, -ERANGE);
+	assert_non_null(strstr(w.said.text, "takes at most 127 here"));
+	propose(w.question.number, "sysfs:block/vda/queue/max_sectors_kb", "124", 0.1);
+	assert_int_equal(w.said.error, 0);
+	assert_true(run_until("admitted", 500));
+}
+
 static void advise_waits_for_the_word(void **state)
 {
 	struct control_reply reply;
@@ -642,6 +661,7 @@ int main(int argc, char **argv)
 		TEST(a_third_partys_write_ends_it_and_stays),
 		TEST(what_others_hold_is_not_offered_again),
 		TEST(of_a_value_that_is_not_taken_another_is_tried),
+		TEST(what_the_device_does_not_take_costs_no_trial),
 		TEST(advise_waits_for_the_word),
 		TEST(a_rejected_one_is_not_made_again),
 		TEST(a_proposal_that_fits_no_more_is_stale),

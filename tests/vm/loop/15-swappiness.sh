@@ -7,7 +7,6 @@
 # needs: module:semantos_testdev file:build/policies/linnos/* file:build/bpf/*/*.bpf.o
 # needs: program:build/tests/vm/loopload file:tests/vm/loop/lib.sh
 # clock: icount
-# required: 6.12
 # timeout: 1200
 
 . tests/vm/loop/lib.sh

@@ -18,7 +18,7 @@ modprobe semantos_testdev seed=11 \
 	devices="memory:fast_us=1000,slow_us=3000,fast_ms=300,slow_ms=100,jitter_pct=30;fixed:fast_us=1000" || exit 1
 settings() { grep -s . /sys/block/semtest1/queue/*; }
 settings >/tmp/before
-slice=120
+slice=200
 agent_start
 advisor_start anew
 seed=1 runs=0 kept=0 judged=0

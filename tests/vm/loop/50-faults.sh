@@ -17,7 +17,7 @@ stages=${LOOP_STAGES:-waiting,canary,ramp,full,confirmation,kept}
 faults=${LOOP_FAULTS:-agent-killed,agent-stopped,keeper-killed,advisor-killed,advisor-stopped,client-killed,theirs-over-new,theirs-over-old,source-fails,source-hangs,source-silent,guard-broken}
 setting read-ahead
 theirs=52
-slice=120
+slice=200
 fail() {
 	tail -n 4 /tmp/agent.err
 	tail -n 12 /tmp/events /tmp/tune.err

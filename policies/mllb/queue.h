@@ -14,6 +14,8 @@
 #define QUEUE_PREEMPT_NS 1000000 /* whoever wakes interrupts a task that is so far ahead of it */
 #define QUEUE_BUSY_NS 4000000 /* between two looks for work of a CPU that has some */
 #define QUEUE_STALL_MS 5000
+#define QUEUE_AHEAD_NS \
+	1000000000ULL /* a task waits for its turn about so long at most, however small its weight */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -82,7 +84,7 @@ void BPF_PROG(mllb_enqueue, struct task_struct *p, __u64 enq_flags)
 	struct mllb_task *task = task_of(p);
 	__s32 cpu = scx_bpf_task_cpu(p);
 	struct mllb_cpu *row = cpu_row(cpu);
-	__u64 now = bpf_ktime_get_boot_ns(), least;
+	__u64 now = bpf_ktime_get_boot_ns(), least, most;
 	bool wakes = enq_flags & SCX_ENQ_WAKEUP;
 
 	if (MLLB_LOSES(p))
@@ -98,6 +100,10 @@ void BPF_PROG(mllb_enqueue, struct task_struct *p, __u64 enq_flags)
 	least = row->vnow - TASK_SLICE_NS;
 	if (vtime_before(task->vtime, least))
 		task->vtime = least;
+	/* Virtual time goes by the slower the more is runnable: a task of weight 1 would come after the watchdog. */
+	most = row->vnow + task_vtime_of(QUEUE_AHEAD_NS, cpu_load(row) << 16);
+	if (vtime_before(most, task->vtime))
+		task->vtime = most;
 	task->waits_since = now;
 	scx_bpf_dsq_insert_vtime(p, cpu, TASK_SLICE_NS, task->vtime, enq_flags);
 	if (counts)

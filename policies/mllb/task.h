@@ -49,6 +49,14 @@ static __always_inline void task_move_vtime(struct mllb_task *task, __s32 cpu)
 	task->cpu = cpu;
 }
 
+/* Weights of what is runnable on a CPU, a plain task's at least. */
+static __always_inline __u64 cpu_load(const struct mllb_cpu *cpu)
+{
+	__s64 load = *(volatile __s64 *)&cpu->load;
+
+	return load > GROUP_WEIGHT ? (__u64)load : GROUP_WEIGHT;
+}
+
 /* It is runnable on this CPU; -1: on none. */
 static __always_inline void task_move_load(struct mllb_task *task, __s32 cpu)
 {

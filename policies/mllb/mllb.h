@@ -33,7 +33,7 @@ struct mllb_cpu {
 	__u64 sequence; /* of its records */
 	char away[16];
 	struct budget_local budget;
-	__u64 reserved;
+	__u64 rescued_at; /* last look for queues that nobody serves */
 };
 
 /* As many rows as CPUs are possible: the agent sets it before it loads. */

@@ -129,4 +129,43 @@ static __always_inline bool pull(__s32 cpu, __u32 flags, __s32 least, __u64 now)
 	return moved;
 }
 
+/*
+ * A queue that nobody serves: a real-time task has its CPU, or the CPU is gone. Its first task that may run here comes at
+ * once, however much this CPU has to do: else it would wait for as long as all others are busy.
+ */
+static __always_inline bool rescue(__s32 cpu)
+{
+	__s32 n_cpus = scx_bpf_nr_cpu_ids(), i;
+	__s32 last = n_cpus < PULL_CPUS ? n_cpus : PULL_CPUS;
+	struct semantos_sched_row *counts = count_row();
+	struct task_struct *p;
+	bool moved = false;
+
+	if (!counts)
+		return false;
+	bpf_for (i, 1, last) {
+		__s32 other = cpu + i < n_cpus ? cpu + i : cpu + i - n_cpus;
+		struct mllb_cpu *row = cpu_row(other);
+
+		if (!row || (!row->away_at && !row->offline) || scx_bpf_dsq_nr_queued(other) <= 0)
+			continue;
+		bpf_for_each(scx_dsq, p, other, 0)
+		{
+			counts->count[SEMANTOS_S_CANDIDATES]++;
+			if (!may_run_on(p, cpu)) {
+				counts->count[SEMANTOS_S_FIXED]++;
+				continue;
+			}
+			counts->count[SEMANTOS_S_WAITED]++;
+			counts->count[SEMANTOS_S_YES]++;
+			moved = scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL, 0);
+			counts->count[moved ? SEMANTOS_S_MOVED : SEMANTOS_S_LOST]++;
+			break;
+		}
+		if (moved)
+			break;
+	}
+	return moved;
+}
+
 #endif

@@ -122,11 +122,15 @@ void BPF_PROG(mllb_dispatch, __s32 cpu, struct task_struct *prev)
 {
 	struct mllb_cpu *row = cpu_row(cpu);
 	bool busy = prev && scx_is_queued(prev);
-	__u64 now;
+	__u64 now = bpf_ktime_get_boot_ns();
 
+	if (row && now - row->rescued_at > QUEUE_BUSY_NS) {
+		row->rescued_at = now;
+		if (rescue(cpu))
+			return;
+	}
 	if (scx_move_to_local(cpu) || !row)
 		return;
-	now = bpf_ktime_get_boot_ns();
 	if (!busy) {
 		pull(cpu, prev ? SEMANTOS_SCHED_NEWLY_IDLE : SEMANTOS_SCHED_IDLE, 1, now);
 	} else if (now - row->looked_at > QUEUE_BUSY_NS) {

@@ -13,6 +13,7 @@
 
 #define QUEUE_PREEMPT_NS 1000000 /* whoever wakes interrupts a task that is so far ahead of it */
 #define QUEUE_BUSY_NS 4000000 /* between two looks for work of a CPU that has some */
+#define QUEUE_KTHREAD 0x00200000 /* PF_KTHREAD */
 #define QUEUE_STALL_MS 5000
 #define QUEUE_AHEAD_NS \
 	1000000000ULL /* a task waits for its turn about so long at most, however small its weight */
@@ -93,6 +94,11 @@ void BPF_PROG(mllb_enqueue, struct task_struct *p, __u64 enq_flags)
 		scx_insert(p, SCX_DSQ_LOCAL, TASK_SLICE_NS, enq_flags);
 		if (counts)
 			counts->count[SEMANTOS_S_NO_STORAGE]++;
+		return;
+	}
+	/* The kernel's own thread of one CPU: nobody else can take it, and a CPU that goes asks for no more of its queue. */
+	if ((p->flags & QUEUE_KTHREAD) && p->nr_cpus_allowed == 1) {
+		scx_insert(p, SCX_DSQ_LOCAL, TASK_SLICE_NS, enq_flags);
 		return;
 	}
 	task_move_vtime(task, cpu);

@@ -182,7 +182,10 @@ static uint64_t finish(struct tuner *t, bool keep, uint64_t now)
 	if (!s->record->telemetry_after)
 		s->record->telemetry_after = tune_picture(t);
 	if (keep) {
-		carry_out(t, KEEP, why, &reply);
+		/* no slice follows that would find somebody else's value */
+		carry_out(t, SWAP, why, &reply);
+		if (!reply.error)
+			carry_out(t, KEEP, why, &reply);
 		if (!reply.error) {
 			tune_conclude(t, TUNE_KEPT, TUNE_V_KEPT, false, why);
 			return now;

@@ -116,7 +116,7 @@ int safety_rollback(struct safety *safety, uint64_t id, const char *because, con
  * compared so. It stays one change, which its owner, the keeper and recovery undo as ever, whichever of its values they
  * find; nothing is written to the journal. Every knob must read as it was left; after any failure the change has ended,
  * with what is not somebody else's undone, and error->text says so.
- * 0: so it stands, also when it stood so; -EINVAL: it is kept, or of two knobs of which one sets the other anew (it stays
+ * 0: so it stands, also when it stood so, which is a look and no write; -EINVAL: it is kept, or of two knobs of which one sets the other anew (it stays
  * as it is); -EBUSY: somebody else wrote one; -ENOENT, -EALREADY: it had ended; -ESTALE: the keeper had; -EIO or the
  * kernel's -errno.
  */

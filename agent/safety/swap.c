@@ -263,7 +263,7 @@ int safety_swap_some(struct safety *s, uint64_t id, uint32_t new_set, struct saf
 	}
 	err = check(&w);
 	w.old_set = old_set_of(w.change, new_set);
-	if (err || w.change->swapped == w.old_set)
+	if (err)
 		return err;
 	for (size_t k = 0; k < RECORD_KNOBS_MAX; k++)
 		w.knob[k].fd = -1;

@@ -273,6 +273,27 @@ static void a_third_partys_write_ends_it_and_stays(void **state)
 	assert_false(w.outcome[0].unsafe);
 }
 
+static void write_at_the_end(void)
+{
+	if (said("stage", "stands for the whole time") && swappiness_is("10"))
+		file_put(w.f.root, SWAPPINESS_FILE, "33\n");
+}
+
+/* No slice follows the last look, so what somebody else writes then is looked for before it is kept. */
+static void a_third_partys_write_at_the_end_is_not_kept(void **state)
+{
+	(void)state;
+	script(SWAPPINESS, "10", 0.1);
+	w.each = write_at_the_end;
+	begin(true);
+	assert_true(run_until("undone", 20000));
+	assert_true(said("stage", "stands for the whole time"));
+	assert_non_null(strstr(event_of("undone")->text, "somebody else set"));
+	assert_true(swappiness_is("33"));
+	turn();
+	assert_int_equal(w.outcome[0].verdict, TUNE_V_STOPPED);
+}
+
 static void what_others_hold_is_not_offered_again(void **state)
 {
 	struct safety_error error;
@@ -659,6 +680,7 @@ int main(int argc, char **argv)
 		TEST(a_silent_objective_is_a_breach),
 		TEST(a_client_that_goes_has_it_undone),
 		TEST(a_third_partys_write_ends_it_and_stays),
+		TEST(a_third_partys_write_at_the_end_is_not_kept),
 		TEST(what_others_hold_is_not_offered_again),
 		TEST(of_a_value_that_is_not_taken_another_is_tried),
 		TEST(what_the_device_does_not_take_costs_no_trial),

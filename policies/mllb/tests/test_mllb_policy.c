@@ -61,7 +61,7 @@ static void records_and_encoders_must_fit(void **state)
 	assert_int_equal(with("record = sched", "record = sched\nvolume = x.bpf.o"), -22);
 	assert_non_null(strstr(error, "decide for no replica volume"));
 	assert_int_equal(with("record = sched", "record = schedule"), -22);
-	assert_non_null(strstr(error, "'block' and 'sched' are"));
+	assert_non_null(strstr(error, "'block', 'calls' and 'sched' are"));
 }
 
 static void the_right_one_is_blamed(void **state)

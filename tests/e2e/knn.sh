@@ -4,7 +4,7 @@
 # knn.sh - the policy knn on this machine's kernel: programs of our own are learned by `semantosctl learn`, then one that
 # misbehaves and one that serves run among 50 others, and the agent tells them apart: the one is found with its label and
 # the neighbours named, the other and the 50 are not. All of it is a dry run: the policy says that it would stop what it
-# finds, and stops nothing, since this machine has other users. In the lab 90-knn stops what it finds.
+# finds, and stops nothing, since this machine has other users. In the lab (make vmtest-sched) 90-knn stops what it finds.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

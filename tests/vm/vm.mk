@@ -25,7 +25,7 @@ VMTEST := 70-kmod 71-kmod-policy 75-replica 76-replica-nowait 77-replica-crash 7
 VMTEST_LINNOS := 80-linnos-decides 85-agent-killed 86-linnos-verdicts 87-model-instructions 87-module-comes-and-goes 87-readme-volume \
 	88-linnos-replaced 99-signature
 
-.PHONY: vm vmtest vmtest-debug test-loop
+.PHONY: vm vmtest vmtest-debug vmtest-sched test-loop
 tests: $(VM_PROGS) $(VM_BPF_OBJ)
 vm: all $(VM_PROGS) $(VM_BPF_OBJ) ## run the tests that need a kernel of their own, in QEMU; KERNELS=6.12 picks one
 	@tests/vm/run.sh $(KERNELS)
@@ -36,6 +36,10 @@ vmtest: all $(VM_PROGS) $(VM_BPF_OBJ) ## the tests of the kernel modules on 6.12
 # no5lvl: with five levels of page tables, emulated, it finds false accesses while it boots, and takes longer to.
 vmtest-debug: all $(VM_PROGS) $(VM_BPF_OBJ) ## the same on a 6.12 with KASAN, lockdep and kmemleak, built once (an hour or more)
 	@kernel=$$(tests/vm/debug_kernel.sh) && VM_FACTOR=8 VM_MEMORY=3072 tests/vm/run.sh --plain --append no5lvl --named "$(VMTEST)" --kernel "$$kernel"
+
+# Not part of `make test` before all of them pass.
+vmtest-sched: all $(VM_PROGS) $(VM_BPF_OBJ) ## the policies mllb and knn where they act, on 6.12 and 6.18; docs/verification-sched.md says what fails so far
+	@VM_TESTS=tests/vm/sched tests/vm/run.sh --plain 6.12 6.18
 
 # Words for the guest: make test-loop LOOP_SEEDS=3 LOOP_AA=50 LOOP_STAGES=ramp,full LOOP_FAULTS=agent-killed; LOOP='50-*' picks tests.
 LOOP ?= *

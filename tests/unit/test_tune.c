@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * test_tune.c - the tuning loop on a made-up machine: kept on a gain, undone without one, ended by a breach, by silence, by
- * a client that goes, by a third party; waits for the operator where it is to; remembers, also across restarts.
+ * a client that goes; waits for the operator where it is to; remembers, also across restarts.
  */
 #include "tests/unit/tune_world.h"
 
@@ -225,16 +225,6 @@ static void a_silent_objective_is_a_breach(void **state)
 	assert_true(w.outcome[0].unsafe);
 }
 
-static void run_until_swappiness(int value, uint64_t most_ms)
-{
-	for (uint64_t end = w.now_ms + most_ms; w.now_ms < end;) {
-		turn();
-		if (knob_now(SWAPPINESS_FILE) == value)
-			return;
-	}
-	fail_msg("swappiness never was %d", value);
-}
-
 static void a_client_that_goes_has_it_undone(void **state)
 {
 	struct control_reply reply;
@@ -256,60 +246,6 @@ static void a_client_that_goes_has_it_undone(void **state)
 	world_goal(&again);
 	w.next_answer = 0;
 	assert_true(run_until("kept", 20000));
-}
-
-static void a_third_partys_write_ends_it_and_stays(void **state)
-{
-	(void)state;
-	script(SWAPPINESS, "10", 0.1);
-	begin(true);
-	run_until_swappiness(10, 20000);
-	file_put(w.f.root, SWAPPINESS_FILE, "33\n");
-	assert_true(run_until("undone", 20000));
-	assert_non_null(strstr(event_of("undone")->text, "somebody else set"));
-	assert_true(swappiness_is("33"));
-	turn();
-	assert_int_equal(w.outcome[0].verdict, TUNE_V_STOPPED);
-	assert_false(w.outcome[0].unsafe);
-}
-
-static void write_at_the_end(void)
-{
-	if (said("stage", "stands for the whole time") && swappiness_is("10"))
-		file_put(w.f.root, SWAPPINESS_FILE, "33\n");
-}
-
-/* No slice follows the last look, so what somebody else writes then is looked for before it is kept. */
-static void a_third_partys_write_at_the_end_is_not_kept(void **state)
-{
-	(void)state;
-	script(SWAPPINESS, "10", 0.1);
-	w.each = write_at_the_end;
-	begin(true);
-	assert_true(run_until("undone", 20000));
-	assert_true(said("stage", "stands for the whole time"));
-	assert_non_null(strstr(event_of("undone")->text, "somebody else set"));
-	assert_true(swappiness_is("33"));
-	turn();
-	assert_int_equal(w.outcome[0].verdict, TUNE_V_STOPPED);
-}
-
-static void what_others_hold_is_not_offered_again(void **state)
-{
-	struct safety_error error;
-	uint64_t id;
-
-	(void)state;
-	assert_int_equal(
-		change_one(w.s, "operator", CHANGE_AUTO, SWAPPINESS, "50", &id, &error), 0);
-	script(SWAPPINESS, "10", 0.1);
-	begin(true);
-	assert_true(run_until("undone", 20000));
-	assert_non_null(strstr(event_of("undone")->text, "held by change"));
-	assert_true(swappiness_is("50"));
-	for (int i = 0; i < 50; i++)
-		turn();
-	assert_int_equal(w.question.n_knobs, 2);
 }
 
 /* A disk with fewer requests than most have: the table's default is not for it, but half of that may be. */
@@ -679,9 +615,6 @@ int main(int argc, char **argv)
 		TEST(what_a_guard_could_not_break_is_not_kept),
 		TEST(a_silent_objective_is_a_breach),
 		TEST(a_client_that_goes_has_it_undone),
-		TEST(a_third_partys_write_ends_it_and_stays),
-		TEST(a_third_partys_write_at_the_end_is_not_kept),
-		TEST(what_others_hold_is_not_offered_again),
 		TEST(of_a_value_that_is_not_taken_another_is_tried),
 		TEST(what_the_device_does_not_take_costs_no_trial),
 		TEST(advise_waits_for_the_word),

@@ -347,4 +347,14 @@ static int world_unmake(void **state)
 	return 0;
 }
 
+__attribute__((unused)) static void run_until_swappiness(int value, uint64_t most_ms)
+{
+	for (uint64_t end = w.now_ms + most_ms; w.now_ms < end;) {
+		turn();
+		if (knob_now(SWAPPINESS_FILE) == value)
+			return;
+	}
+	fail_msg("swappiness never was %d", value);
+}
+
 #endif

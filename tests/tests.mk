@@ -26,7 +26,8 @@ HAVE_FUZZER := $(wildcard /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.fu
 FUZZ := $(call prog,tests/fuzz/fuzz_*.c)
 FUZZ_SECONDS ?= 10
 fuzz_tests = $(FUZZ:%="+tests/fuzz/run.sh %")
-TEST_SAN := $(TEST_UNIT:$(B)/%=$(B)/san/%)
+# Not those that are minutes of one computation, whose parts have tests of their own.
+TEST_SAN := $(patsubst $(B)/%,$(B)/san/%,$(filter-out $(B)/tests/unit/test_knn_goal,$(TEST_UNIT)))
 
 $(B)/san/%.o: %.c | $(GEN_C)
 	$(call say,SAN,$<)
@@ -58,8 +59,8 @@ $(B)/tidy/%.ok: %.c .clang-tidy | $(GEN_C)
 .PHONY: tests check test soak fuzz lint tidy format budgets coverage coverage-lines
 tests: all $(TEST_PROGS) $(TEST_BPF_OBJ) $(if $(HAVE_FUZZER),$(FUZZ) $(TEST_SAN)) ## build the tests, run none
 
-# Whole tuning loops in real time, a quarter of a minute each or more, are left to `make test`.
-TEST_LOOPS := $(call prog,tests/unit/test_tune_*.c tests/unit/test_advisor_*.c)
+# Whole tuning loops in real time, a quarter of a minute each or more, and what computes as long are left to `make test`.
+TEST_LOOPS := $(call prog,tests/unit/test_tune_*.c tests/unit/test_advisor_*.c tests/unit/test_knn_goal.c)
 CHECKED := $(filter-out $(TEST_LOOPS),$(TEST_UNIT))
 
 check: ## unit tests, BPF tests and lint, in under a minute

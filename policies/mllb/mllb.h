@@ -25,6 +25,7 @@ struct mllb_cpu {
 	__u64 curr_weight; /* its weight, 16 bits behind the point */
 	__s64 load; /* weights of its runnable tasks; any CPU adds, atomically */
 	__u64 away_at; /* another scheduling class has it, since; 0 = not */
+	__u64 back_at, away_ns; /* when it last gave it back, after how long */
 	__u64 looked_at; /* last look for a task while it was busy */
 	__u32 fails; /* looks in a row that moved nothing */
 	__u32 offline;

@@ -317,8 +317,13 @@ void BPF_PROG(mllb_cpu_acquire, __s32 cpu, struct scx_cpu_acquire_args *args)
 {
 	struct mllb_cpu *row = cpu_row(cpu);
 
-	if (row)
-		*(volatile __u64 *)&row->away_at = 0;
+	if (!row)
+		return;
+	if (row->away_at) {
+		row->back_at = bpf_ktime_get_boot_ns();
+		row->away_ns = row->back_at - row->away_at;
+	}
+	*(volatile __u64 *)&row->away_at = 0;
 }
 
 /* Without these two the kernel would take the scheduler off whenever a CPU comes or goes. */
@@ -355,7 +360,7 @@ __s32 BPF_PROG(mllb_init)
 			return err;
 		/* What a scheduler before this one left behind. */
 		if (row) {
-			row->vnow = row->curr_at = row->away_at = 0;
+			row->vnow = row->curr_at = row->away_at = row->away_ns = 0;
 			row->load = 0;
 			row->fails = row->offline = 0;
 		}
@@ -363,6 +368,16 @@ __s32 BPF_PROG(mllb_init)
 	if (end)
 		end->enabled++;
 	return 0;
+}
+
+/* How long another class has had this CPU, or had it until a moment ago: by the time of the end it may be back. */
+static __always_inline __u64 away_for(const struct mllb_cpu *row, __u64 now)
+{
+	__u64 away_at = *(volatile __u64 *)&row->away_at;
+
+	if (away_at)
+		return now > away_at ? now - away_at : 0;
+	return now - row->back_at < 2 * QUEUE_STALL_MS * 1000000ULL ? row->away_ns : 0;
 }
 
 /* The CPU that another class has held longest. */
@@ -374,10 +389,11 @@ static __always_inline void find_hog(struct semantos_sched_end *end, __u64 now)
 	end->hog_cpu = -1;
 	bpf_for (cpu, 0, n_cpus) {
 		struct mllb_cpu *row = cpu_row(cpu);
+		__u64 away_ns = row ? away_for(row, now) : 0;
 
-		if (!row || !row->away_at || now - row->away_at <= longest)
+		if (!row || away_ns <= longest)
 			continue;
-		longest = now - row->away_at;
+		longest = away_ns;
 		end->hog_cpu = cpu;
 		end->hog_ns = longest;
 		end->hog_pid = row->away_pid;

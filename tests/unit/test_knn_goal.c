@@ -134,14 +134,12 @@ static double calibration_error(void)
 
 	for (int bin = 0; bin < 10; bin++) {
 		double said = 0, was = 0;
-		size_t n = 0;
 
 		for (size_t i = 0; i < judged.n; i++) {
 			if ((int)fminf(9, judged.probability[i] * 10) != bin)
 				continue;
 			said += (double)judged.probability[i];
 			was += judged.label[i];
-			n++;
 		}
 		error += fabs(said - was) / (double)judged.n;
 	}

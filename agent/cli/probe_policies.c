@@ -105,7 +105,7 @@ static void judge(const struct probe *probe, struct probe_policy *policy, const 
 		policy->uses[i] = true;
 	if (*record) {
 		policy->uses[PROBE_SCHED_EXT] = sched;
-		policy->uses[PROBE_KMOD] = !sched;
+		policy->uses[PROBE_KMOD] = block;
 		/* no actuator of the agent acts on these: applications read the verdicts */
 		policy->uses[PROBE_ACTUATE] = !block && !sched;
 	}

@@ -14,7 +14,7 @@ param=/sys/module/module/parameters/sig_enforce
 module=/lib/modules/$(uname -r)/extra/semantos.ko
 kmod() { # of linnos, as probe says it: what is missing
 	build/semantosctl probe --json >/tmp/said || fail "probe failed with $?"
-	tr -d '\n' </tmp/said | sed 's/.*"name": *"linnos"//; s/.*"kmod": *{\([^}]*\)}.*/\1/'
+	tr -d '\n' </tmp/said | sed 's/.*"name": *"linnos"//' | grep -o '"kmod": *{[^}]*}' | head -n 1
 }
 
 rmmod semantos 2>/dev/null

@@ -4,7 +4,7 @@
 # run.sh - boots stock kernels in QEMU and runs tests/vm/tests/NN-name.sh in each, in order, in one boot per kernel.
 # Tests that say "# clock: icount" share a second boot whose virtual time is deterministic (and which has one CPU).
 # results: lines
-# timeout: 4200
+# timeout: 4800
 #
 # Adding a test is adding one file; initramfs.sh says what its first lines may ask for, init.sh how it is judged.
 # Every machine has a physical disk, vda: 64 MiB of zeros that forgets what is written.

@@ -10,10 +10,6 @@
 
 #include "bpf/hooks/block.h"
 
-#define CTL_EINVAL (-22)
-#define CTL_ENOENT (-2)
-#define CTL_EBUSY (-16)
-
 #define CTL_MAX_CPUS 8192
 
 static long control_clear_cpu(__u64 cpu, __u32 *index)
@@ -79,17 +75,8 @@ int control(struct semantos_control *command)
 
 	if (!pol)
 		return CTL_ENOENT;
-	if (command->op == SEMANTOS_CTL_POLICY) {
-		if (command->mode > SEMANTOS_ENFORCE || command->canary_percent > 100 ||
-			!command->ttl_ns || command->ttl_ns > SEMANTOS_LEASE_NS)
-			return CTL_EINVAL;
-		pol->version = SEMANTOS_WIRE_VERSION;
-		pol->mode = command->mode;
-		pol->canary_percent = command->canary_percent;
-		pol->ttl_ns = command->ttl_ns;
-		pol->budget_per_s = command->budget_per_s;
-		return 0;
-	}
+	if (command->op == SEMANTOS_CTL_POLICY)
+		return policy_write(command, pol);
 	slot = bpf_map_lookup_elem(&slots, &index);
 	if (!slot)
 		return CTL_ENOENT;

@@ -124,6 +124,11 @@ static __always_inline void window_close(
 
 	if (!mine || !row || !pol || __sync_lock_test_and_set(&window->closing, 1))
 		return;
+	/* Another thread closed it since this one counted: what is left says too little. */
+	if ((__s32) * (volatile __u32 *)&window->n < SEMANTOS_CALLS_LEAST) {
+		__sync_lock_test_and_set(&window->closing, 0);
+		return;
+	}
 	if (!window_ours(leader, pol->below)) {
 		count_in(row, SEMANTOS_C_NOT_OURS);
 	} else {

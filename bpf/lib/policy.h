@@ -17,11 +17,31 @@ struct {
 	__type(value, struct semantos_policy);
 } policy SEC(".maps");
 
+/* What `control` answers: the kernel's numbers, which vmlinux.h has not. */
+#define CTL_EINVAL (-22)
+#define CTL_ENOENT (-2)
+#define CTL_EBUSY (-16)
+
 static __always_inline struct semantos_policy *policy_row(void)
 {
 	__u32 zero = 0;
 
 	return bpf_map_lookup_elem(&policy, &zero);
+}
+
+/* Fill in the row from a command, every field of which is checked. 0, or CTL_EINVAL and nothing is changed. */
+static __always_inline int policy_write(
+	const struct semantos_control *command, struct semantos_policy *pol)
+{
+	if (command->mode > SEMANTOS_ENFORCE || command->canary_percent > 100 || !command->ttl_ns ||
+		command->ttl_ns > SEMANTOS_LEASE_NS)
+		return CTL_EINVAL;
+	pol->version = SEMANTOS_WIRE_VERSION;
+	pol->mode = command->mode;
+	pol->canary_percent = command->canary_percent;
+	pol->ttl_ns = command->ttl_ns;
+	pol->budget_per_s = command->budget_per_s;
+	return 0;
 }
 
 #endif

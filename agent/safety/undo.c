@@ -83,12 +83,14 @@ static bool was_reset(const struct undo *u, size_t k)
 static bool left_reset(const struct undo *u, size_t k)
 {
 	size_t by = coupled(u->change, k);
-	const struct change_knob *reset = &u->change->knob[by];
-	char kernels[RECORD_VALUE_MAX];
+	const struct change_knob *reset = &u->change->knob[by], *want = &u->change->knob[k];
 
-	return by != k && knob_resets(reset->name) && knob_same(u->live[by], reset->original) &&
-	       knob_resets_to(u->root, reset->name, reset->original, kernels) &&
-	       knob_same(u->live[k], kernels);
+	if (by == k || !knob_resets(reset->name) || !knob_same(u->live[by], reset->original))
+		return false;
+	/* where a kernel only ever raises it, what the new value led to may stand too, and was never read back */
+	return knob_reset_may_read(u->root, reset->name, reset->original, u->live[k]) ||
+	       (!want->readback[0] &&
+		       knob_reset_may_read(u->root, reset->name, reset->intended, u->live[k]));
 }
 
 /* Read both and say how they stand together: one foreign value makes the pair foreign. */

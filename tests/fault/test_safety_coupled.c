@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * test_safety_coupled.c - dirty_ratio and dirty_bytes, where writing one sets the other to 0: the pair comes back as it
- * was, whichever of the two was in force, and wherever the agent is killed.
+ * test_safety_coupled.c - dirty_ratio and dirty_bytes, where writing one sets the other to 0, and a disk's max_sectors_kb,
+ * which sets its read_ahead_kb anew: the pair comes back as it was, whichever of the two was in force, and wherever the
+ * agent is killed.
  *
  * The fake root's files do not know each other, so after each write of the child the test does what the kernel does;
  * on the settings of a machine of the lab (SEMANTOS_REAL_KNOBS) the kernel does it.
@@ -147,6 +148,93 @@ static void test_bytes_were_in_force(void **state)
 	pair(&work, "0", "209715200");
 }
 
+#define MAX_SECTORS "sysfs:block/vda/queue/max_sectors_kb"
+#define MAX_SECTORS_FILE "sys/block/vda/queue/max_sectors_kb"
+
+struct limits {
+	bool outright; /* as 6.12 does; else it is only raised, and a turning disk's to twice the limit */
+	long kill_at;
+	bool kill_between; /* once the limit is written, before read-ahead is */
+	bool written;
+};
+
+/* The kernel's part: after a write of the limit read-ahead reads what goes with it. */
+static enum step_action limit(void *ctx, struct step *step)
+{
+	struct limits *k = ctx;
+
+	if (step->before && step->call == SYS_pwrite64)
+		k->written = step_on(step, "/max_sectors_kb");
+	if (step->before || step->call != SYS_pwrite64 || !k->written)
+		return step->n == k->kill_at ? STEP_KILL : STEP_GO_ON;
+	k->written = false;
+	if (!f.real) {
+		char *ahead = file_read(f.root, READ_AHEAD_FILE, NULL);
+		char *most = file_read(f.root, MAX_SECTORS_FILE, NULL), text[32];
+		int least = k->outright || 2 * atoi(most) < 128 ? 128 : 2 * atoi(most);
+
+		snprintf(text, sizeof(text), "%d\n",
+			!k->outright && atoi(ahead) > least ? atoi(ahead) : least);
+		file_put(f.root, READ_AHEAD_FILE, text);
+		free(ahead);
+		free(most);
+	}
+	return k->kill_between || step->n == k->kill_at ? STEP_KILL : STEP_GO_ON;
+}
+
+static void swapped_limit(bool outright, const char *ahead, const char *was, const char *value)
+{
+	struct work work = { .name = MAX_SECTORS, .value = value, .rollback = true, .swap = true };
+	struct work recover = { .recover = true };
+	long n, steps;
+
+	for (n = 0;; n++) {
+		struct limits kernel = { .outright = outright, .kill_at = n };
+		int status;
+
+		dir_remove(f.dir);
+		file_put(f.root, MAX_SECTORS_FILE, was);
+		file_put(f.root, READ_AHEAD_FILE, ahead);
+		status = steps_run(operate, &work, limit, &kernel, &steps);
+		if (WIFEXITED(status))
+			assert_int_equal(status, 0);
+		/* whoever mends it is stopped between the two as well */
+		kernel = (struct limits){
+			.outright = outright, .kill_at = -1, .kill_between = true
+		};
+		steps_run(operate, &recover, limit, &kernel, &(long){ 0 });
+		kernel.kill_between = false;
+		assert_int_equal(steps_run(operate, &recover, limit, &kernel, &(long){ 0 }), 0);
+		if (!file_is(f.root, MAX_SECTORS_FILE, was) ||
+			!file_is(f.root, READ_AHEAD_FILE, ahead))
+			fail_msg("%s -> %s, killed at stop %ld: the limit is %.5s, read-ahead "
+				 "%.5s, not %s",
+				was, value, n, file_read(f.root, MAX_SECTORS_FILE, NULL),
+				file_read(f.root, READ_AHEAD_FILE, NULL), ahead);
+		if (WIFEXITED(status))
+			break;
+	}
+	print_message("%s -> %s: killed at each of %ld stops, read-ahead was %s again every time\n",
+		was, value, n, ahead);
+}
+
+static void test_swapped_limit(void **state)
+{
+	char *was = f.real ? file_read(f.root, MAX_SECTORS_FILE, NULL) : NULL;
+
+	(void)state;
+	swapped_limit(false, "16", "256", "128");
+	swapped_limit(false, "16", "128", "256");
+	if (!f.real) {
+		swapped_limit(false, "16", "32", "64");
+		swapped_limit(true, "1024", "256", "128");
+		swapped_limit(true, "0", "128", "256");
+	}
+	if (was)
+		file_put(f.root, MAX_SECTORS_FILE, was);
+	free(was);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -165,7 +253,8 @@ static int teardown(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_ratio_was_in_force),
-		cmocka_unit_test(test_bytes_were_in_force), cmocka_unit_test(test_swapped) };
+		cmocka_unit_test(test_bytes_were_in_force), cmocka_unit_test(test_swapped),
+		cmocka_unit_test(test_swapped_limit) };
 
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);

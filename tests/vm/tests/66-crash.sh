@@ -26,7 +26,7 @@ case ${SEMANTOS_SOAK-}$(uname -r) in
 	for what in 'test_apply*' test_keep test_rollback test_breach 'test_recover*' test_new_segment test_close test_upgrade; do
 		sweep build/tests/fault/test_safety_crash "$what"
 	done
-	sweep build/tests/fault/test_safety_coupled '*' test_swapped
+	sweep build/tests/fault/test_safety_coupled '*' 'test_swapped*'
 	;;
 *)
 	sweep build/tests/fault/test_safety_crash test_apply

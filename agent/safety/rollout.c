@@ -227,6 +227,28 @@ static double harm_of(const struct rollout *rollout, uint32_t pairs)
 	return rollout->plan.lower_is_better ? after / before - 1 : 1 - after / before;
 }
 
+/*
+ * It looked good and then hurt: by how much the last slices under the new value are worse than the old value was, if each of
+ * them is worse than every one under the old value; else 0. Over the whole stage good and bad may even out. Of slices that are
+ * alike the last three of eight pairs are the worst so once in 165, and by more than can be borne less often.
+ */
+static double turned(const struct rollout *rollout, uint32_t pairs)
+{
+	double sign = rollout->plan.lower_is_better ? 1 : -1, before = 0, after = 0;
+
+	for (uint32_t i = 0; i < pairs; i++) {
+		for (uint32_t late = pairs - ROLLOUT_LATE; late < pairs; late++) {
+			if (sign * rollout->measured[late].after <=
+				sign * rollout->measured[i].before)
+				return 0;
+		}
+		before += rollout->measured[i].before / pairs;
+	}
+	for (uint32_t late = pairs - ROLLOUT_LATE; late < pairs; late++)
+		after += rollout->measured[late].after / ROLLOUT_LATE;
+	return before > 0 ? sign * (after / before - 1) : 0;
+}
+
 static void judge_stage(struct rollout *rollout)
 {
 	const struct rollout_plan *plan = &rollout->plan;
@@ -240,6 +262,15 @@ static void judge_stage(struct rollout *rollout)
 			plan->seed + rollout->stage, &rollout->gain);
 
 		gain_sentence(&rollout->gain, "the metric", pairs, text, sizeof(text));
+		harm = turned(rollout, pairs);
+		if (!rollout->gain.worse && harm > ROLLOUT_HARM) {
+			snprintf(text, sizeof(text),
+				"the metric turned worse by %.0f %% in the course of it, and "
+				"stayed so",
+				100 * harm);
+			over(rollout, false, true, text);
+			return;
+		}
 		if (rollout->gain.worse || (last && (err || !rollout->gain.better))) {
 			over(rollout, false, rollout->gain.worse, text);
 			return;

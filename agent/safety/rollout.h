@@ -10,7 +10,7 @@
  * A pair is the geometric mean over its units, which a load that stretches fast and slow ones alike leaves out altogether;
  * the arithmetic one where a measurement is not above 0.
  * After each change of value a washout is waited out, so that what the old value left behind is not measured as the new
- * one's. The last stage is half of the time, or of the units, and is judged by gain.h; after it the value stands for the
+ * one's. The last stage is half of the time, or of the units, and is judged by gain.h, and by what its end was like; after it the value stands for the
  * whole machine, watched for a while, before it is kept, and is not kept when it turns bad then. A breach of what the
  * operator declared ends it at once.
  *
@@ -30,6 +30,8 @@
 #define ROLLOUT_UNITS_MAX 32
 #define ROLLOUT_RETRIES 8 /* measurements that came too late, in a row, before it is given up */
 #define ROLLOUT_HARM 0.25 /* by how much what is too short to be judged may look worse */
+#define ROLLOUT_LATE \
+	3 /* slices under the new value, at the end of a stage, that show that it turned bad */
 #define ROLLOUT_WHY 224
 
 enum rollout_kind { ROLLOUT_SLICES, ROLLOUT_UNITS };

@@ -359,6 +359,39 @@ static void it_is_watched_to_the_end(void **state)
 }
 
 /* Good in every stage, and then not any more: one slice tells it, when it is far off and like none before. */
+/* Half as long for a while, then ten times as long: the mean over the stage is no verdict, its end is. */
+static void what_turns_bad_in_the_last_stage_is_harm(void **state)
+{
+	(void)state;
+	for (int turn = 0; turn <= 24; turn++) {
+		for (int r = 0; r < 4; r++) {
+			struct rollout_plan plan = r % 2 ? units : slices;
+			bool late = turn > 24 - ROLLOUT_LATE;
+			struct rollout rollout;
+			struct machine machine;
+			uint64_t now;
+
+			plan.lower_is_better = r < 2;
+			plan.seed = (uint64_t)turn + 1;
+			until(&rollout, &plan, ROLLOUT_MEASURE, r % 2, &machine, &now);
+			machine.effect = r < 2 ? 0.5 : 2;
+			while (rollout.phase != ROLLOUT_OVER) {
+				if (rollout.stage == 2 && rollout.pair >= (uint32_t)turn)
+					machine.effect = r < 2 ? 10 : 0.1;
+				if (rollout.stage == 3)
+					break;
+				carry_out(&rollout, &machine, &now);
+			}
+			if (late)
+				continue; /* what comes after the stage sees it */
+			assert_int_equal(rollout.phase, ROLLOUT_OVER);
+			assert_false(rollout.kept);
+			if (!rollout.unsafe)
+				fail_msg("turned in pair %d of 24: %s", turn, rollout.why);
+		}
+	}
+}
+
 static void what_turns_bad_when_it_stands_is_undone(void **state)
 {
 	static const struct {
@@ -520,6 +553,7 @@ int main(void)
 		cmocka_unit_test(a_breach_ends_it_at_once),
 		cmocka_unit_test(a_silent_metric_is_a_breach),
 		cmocka_unit_test(it_is_watched_to_the_end),
+		cmocka_unit_test(what_turns_bad_in_the_last_stage_is_harm),
 		cmocka_unit_test(what_turns_bad_when_it_stands_is_undone),
 		cmocka_unit_test(what_is_measured_too_late_is_measured_anew),
 		cmocka_unit_test(throughput_that_falls_is_harm),

@@ -78,6 +78,8 @@ int hear_question(struct advisor *advisor, const Semantos__V1__Question *questio
 	q->goal = question->goal;
 	q->lower_is_better = question->lower_is_better;
 	q->trials_left = question->trials_left;
+	q->leveled = question->objective_now > 0 && isfinite(question->objective_now);
+	q->level = q->leveled ? log(question->objective_now) : NAN;
 	q->moves_at_most = question->knobs_at_most;
 	for (size_t i = 0; i < question->n_knobs; i++) {
 		const Semantos__V1__KnobState *state = question->knobs[i];

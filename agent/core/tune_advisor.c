@@ -96,6 +96,15 @@ static uint32_t knobs_at_most(const struct tune_session *s)
 	return RECORD_KNOBS_MAX / most;
 }
 
+double tune_objective_now(const struct tune_session *s)
+{
+	double sum = 0;
+
+	for (uint32_t u = 0; u < tune_units(&s->goal); u++)
+		sum += slo_last(&s->series[tune_objective(&s->goal, u)]);
+	return sum / tune_units(&s->goal);
+}
+
 static int fill_ask(struct tuner *t, struct tune_ask *ask)
 {
 	const struct tune_record *outcome = unseen(t);
@@ -119,9 +128,7 @@ static int fill_ask(struct tuner *t, struct tune_ask *ask)
 		q->goal = s->id;
 		memcpy(q->objective, s->objective, sizeof(q->objective));
 		q->lower_is_better = s->goal.lower_is_better;
-		for (uint32_t u = 0; u < tune_units(&s->goal); u++)
-			q->objective_now += slo_last(&s->series[tune_objective(&s->goal, u)]) /
-					    tune_units(&s->goal);
+		q->objective_now = tune_objective_now(s);
 		q->n_knobs = s->n_offered;
 		q->knobs_at_most = knobs_at_most(s);
 		q->trials_left = s->trials_left;

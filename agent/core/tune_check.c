@@ -293,7 +293,7 @@ void tune_check_proposal(struct tuner *t, const struct tune_proposal *p, struct 
 	if (err)
 		return;
 	snprintf(record->objective, sizeof(record->objective), "%s", s->objective);
-	if (p->n_knobs && tune_remembered(t, record, &verdict)) {
+	if (p->n_knobs && tune_remembered(t, record, tune_objective_now(s), &verdict)) {
 		refuse(reply, -EPERM,
 			"This was tried before, from the same values and for the same objective, "
 			"and came to \"%s\": it is not tried again until the tuner is reset.",

@@ -28,6 +28,7 @@
 struct tune_memory {
 	uint64_t key; /* objective, knobs and values from and to */
 	double u;
+	double before; /* the objective then; 0 = not known */
 	enum tune_verdict verdict;
 	bool unsafe;
 };
@@ -182,12 +183,17 @@ void tune_source(
 uint32_t tune_objective(const struct tune_goal *goal, uint32_t m);
 uint32_t tune_units(const struct tune_goal *goal); /* members, or 1 */
 
+/* ---- tune_advisor.c ---- */
+
+double tune_objective_now(
+	const struct tune_session *s); /* of members the mean; NaN = it is not heard */
+
 /* ---- tune_memory.c ---- */
 
 uint64_t tune_key(const struct tune_record *record);
-/* Was this tried and undone? Then true, with how in *verdict. */
-bool tune_remembered(
-	const struct tuner *t, const struct tune_record *record, enum tune_verdict *verdict);
+/* Was this tried and undone, the objective being about as it is now (NaN: not known)? Then true, with how in *verdict. */
+bool tune_remembered(const struct tuner *t, const struct tune_record *record, double now,
+	enum tune_verdict *verdict);
 /* An outcome: into the memory, and what tau is taken from. */
 void tune_remember(struct tuner *t, const struct tune_record *record);
 void tune_forget(struct tuner *t);

@@ -20,6 +20,7 @@
 
 #define FILE_MAX (4 << 20)
 #define VERSION 1
+#define ANOTHER_LOAD 0.7 /* of the logarithm; the advisor's too: load.c */
 
 /* ---- the same proposal again? ---- */
 
@@ -65,14 +66,21 @@ uint64_t tune_key(const struct tune_record *record)
 	return sum;
 }
 
-bool tune_remembered(
-	const struct tuner *t, const struct tune_record *record, enum tune_verdict *verdict)
+/* That it brought nothing where the objective was twice as good or half as good says nothing of now: the load is another. */
+static bool is_stale(const struct tune_memory *memory, double now)
+{
+	return memory->verdict == TUNE_V_NO_EFFECT && !memory->unsafe && memory->before > 0 &&
+	       now > 0 && fabs(log(now / memory->before)) > ANOTHER_LOAD;
+}
+
+bool tune_remembered(const struct tuner *t, const struct tune_record *record, double now,
+	enum tune_verdict *verdict)
 {
 	uint64_t key = tune_key(record);
 
 	for (uint32_t i = 0; i < t->n_memory; i++) {
 		*verdict = t->memory[i].verdict;
-		if (t->memory[i].key == key &&
+		if (t->memory[i].key == key && !is_stale(&t->memory[i], now) &&
 			(*verdict == TUNE_V_NO_EFFECT || *verdict == TUNE_V_WORSE ||
 				*verdict == TUNE_V_BREACH || *verdict == TUNE_V_REJECTED))
 			return true;
@@ -114,6 +122,7 @@ void tune_remember(struct tuner *t, const struct tune_record *record)
 {
 	const struct tune_memory memory = { .key = tune_key(record),
 		.u = record->uncertainty,
+		.before = record->before > 0 && isfinite(record->before) ? record->before : 0,
 		.verdict = record->verdict,
 		.unsafe = record->unsafe };
 
@@ -244,8 +253,8 @@ static char *encode(const struct tuner *t)
 		uint32_t at = (t->next_memory + TUNE_MEMORY - t->n_memory + i) % TUNE_MEMORY;
 		const struct tune_memory *m = &t->memory[at];
 
-		json_array_append_new(memory, json_pack("[I, f, i, b]", (json_int_t)m->key, m->u,
-						      (int)m->verdict, (int)m->unsafe));
+		json_array_append_new(memory, json_pack("[I, f, i, b, f]", (json_int_t)m->key, m->u,
+						      (int)m->verdict, (int)m->unsafe, m->before));
 	}
 	json_object_set_new(root, "records", records);
 	json_object_set_new(root, "memory", memory);
@@ -407,6 +416,7 @@ static bool get_memory(struct tuner *t, const json_t *array)
 	if (json_unpack((json_t *)array, "[I, F, i, b]", &key, &memory.u, &verdict, &unsafe) ||
 		verdict <= TUNE_NONE || verdict > TUNE_V_REJECTED)
 		return false;
+	memory.before = json_number_value(json_array_get(array, 4)); /* none of an older agent */
 	memory.key = (uint64_t)key;
 	memory.verdict = (enum tune_verdict)verdict;
 	memory.unsafe = unsafe != 0;

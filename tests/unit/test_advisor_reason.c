@@ -362,6 +362,63 @@ static void test_depended_on_comes_along(void **state)
 }
 
 /* What failed is not said twice from the same values; from others it may be, unless it was unsafe or rejected. */
+/* What a load that was another showed counts for nothing, what did harm under it stays barred; and when it comes back it counts. */
+static void test_another_load_begins_anew(void **state)
+{
+	static const struct {
+		double then[2],
+			now; /* the objective: with the trial, with one of another knob after it, with the question */
+		enum fact_verdict verdict;
+		bool again, told;
+	} row[] = { { { 100, 110 }, 130, FACT_NO_EFFECT, false, false },
+		{ { 100, 110 }, 300, FACT_NO_EFFECT, true, true },
+		{ { 100, 110 }, 30, FACT_NO_EFFECT, true, true },
+		{ { 100, 900 }, 1000, FACT_NO_EFFECT, true, true },
+		{ { 100, 900 }, 90, FACT_NO_EFFECT, false, true },
+		{ { 100, 110 }, NAN, FACT_NO_EFFECT, false, false },
+		{ { 100, 110 }, 300, FACT_WORSE, false, true },
+		{ { 100, 110 }, 300, FACT_REJECTED, false, true } };
+	struct reason_answer first, answer;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+		struct machine machine;
+		struct fact *fact;
+		bool again;
+
+		machine_open(&machine, 9);
+		machine_add(&machine, "sysfs:block/vda/queue/nomerges", "2");
+		machine_ask(&machine, &first);
+		assert_int_equal(first.n_moves, 1);
+		machine_add(&machine, "sysctl:vm.swappiness", "60");
+		for (size_t f = 0; f < 2; f++) {
+			fact = &machine.fact[1 - f]; /* newest first */
+			fact->n_moves = 1;
+			fact->verdict = f ? FACT_NO_EFFECT : row[i].verdict;
+			fact->unsafe = fact->verdict == FACT_WORSE;
+			fact->measured = fact->verdict != FACT_REJECTED;
+			fact->error = 0.5;
+			fact_set_levels(fact, row[i].then[f], row[i].then[f]);
+			fact->move[0] = first.move[0];
+		}
+		fact->move[0] = (struct fact_move){ .knob = machine.knob[1],
+			.from = "60",
+			.to = "61",
+			.place_from = 0.3,
+			.place_to = 0.31 };
+		machine.n_facts = 2;
+		machine.question.leveled = true;
+		machine.question.level = log(row[i].now);
+		machine_ask(&machine, &answer);
+		again = answer.n_moves == 1 && answer.move[0].knob == first.move[0].knob &&
+			strcmp(answer.move[0].to, first.move[0].to) == 0;
+		if (again != row[i].again ||
+			(strstr(answer.rationale, "another load") != NULL) != row[i].told)
+			fail_msg("row %zu: %s", i, answer.rationale);
+		machine_close(&machine);
+	}
+}
+
 static void test_not_again(void **state)
 {
 	static const enum fact_verdict verdict[] = { FACT_NO_EFFECT, FACT_WORSE, FACT_BREACH,
@@ -603,6 +660,7 @@ int main(void)
 		cmocka_unit_test(test_what_has_no_effect_now_waits),
 		cmocka_unit_test(test_depended_on_comes_along),
 		cmocka_unit_test(test_default_comes_first),
+		cmocka_unit_test(test_another_load_begins_anew),
 		cmocka_unit_test(test_not_again),
 		cmocka_unit_test(test_refused_is_not_again),
 		cmocka_unit_test(test_cut_short_shows_the_way),

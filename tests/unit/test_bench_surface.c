@@ -200,7 +200,8 @@ static void the_advisor_keeps_to_the_grid(void **state)
 	assert_non_null(brain);
 	brain_open(brain, &s.plan, "6.12.1", &none);
 	for (size_t n = 0; n < 12; n++) {
-		size_t to = brain_ask(brain, &s.plan, here, 12 - n);
+		size_t to = brain_ask(
+			brain, &s.plan, here, 12 - n, log(machine_measure(&machine, here)));
 		struct fact fact = { 0 };
 		struct trial trial;
 
@@ -213,6 +214,7 @@ static void the_advisor_keeps_to_the_grid(void **state)
 		fact.measured = trial.measured;
 		fact.gain = trial.gain;
 		fact.error = trial.error;
+		fact_set_levels(&fact, trial.before, trial.after);
 		brain_learn(brain, &fact);
 		here = trial.kept ? to : here;
 	}

@@ -87,6 +87,28 @@ static void it_goes_on_from_what_it_kept(void **state)
 	assert_true(swappiness_is("060"));
 }
 
+static double another_load(void)
+{
+	return 3 * by_swappiness();
+}
+
+/* That nothing came of it while the objective was a third of what it is says nothing of now. */
+static void what_brought_nothing_under_another_load_is_tried_again(void **state)
+{
+	(void)state;
+	script(READ_AHEAD, "512", 0.1);
+	begin(true);
+	assert_true(run_until("undone", 20000));
+	run_until("proposed", 300);
+	assert_int_equal(w.outcome[0].verdict, TUNE_V_NO_EFFECT);
+	propose(w.question.number, READ_AHEAD, "512", 0.1);
+	assert_int_equal(w.said.error, -EPERM);
+	w.metric = another_load;
+	run_until("never", 100);
+	propose(w.question.number, READ_AHEAD, "512", 0.1);
+	assert_int_equal(w.said.error, 0);
+}
+
 static void no_effect_is_undone_and_not_tried_again(void **state)
 {
 	(void)state;
@@ -608,6 +630,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(a_gain_is_kept),
 		TEST(it_goes_on_from_what_it_kept),
+		TEST(what_brought_nothing_under_another_load_is_tried_again),
 		TEST(no_effect_is_undone_and_not_tried_again),
 		TEST(harm_is_undone_and_remembered_as_unsafe),
 		TEST(a_breach_in_canary_is_undone_at_once_and_remembered),

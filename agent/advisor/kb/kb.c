@@ -55,7 +55,7 @@ static const char *const sql[KB_STATEMENTS] = {
 		"DELETE FROM trace WHERE id IN (SELECT id FROM trace ORDER BY id LIMIT ?)",
 	[KB_COUNT_DROPPED] = "UPDATE counter SET value = value + ? WHERE name = 'dropped'",
 	[KB_TRACES] = "SELECT id, proposal, goal, unix_ms, verdict, unsafe, change, low, high, "
-		      "raw, told FROM trace"
+		      "raw, told, before, after FROM trace"
 		      " WHERE objective = ? AND lower = ? ORDER BY id DESC LIMIT ?",
 	[KB_KNOBS] =
 		"SELECT knob, was, value, moved FROM trace_knob WHERE trace = ? ORDER BY place",

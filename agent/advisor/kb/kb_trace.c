@@ -175,6 +175,7 @@ int kb_fact_of(const struct kb_trace *t, uint64_t id, struct lexicon *lexicon, s
 	fact->unsafe = t->unsafe;
 	fact->raw = t->raw;
 	fact->told = t->told;
+	fact_set_levels(fact, t->before, t->after);
 	fact->measured = fact_gain(
 		t->change, t->low, t->high, t->lower_is_better, &fact->gain, &fact->error);
 	for (size_t i = 0; !ret && i < t->n_knobs; i++)
@@ -244,6 +245,7 @@ int kb_facts(struct kb *kb, const char *objective, bool lower_is_better, struct 
 			lower_is_better, &f->gain, &f->error);
 		f->raw = kb_number(s, 9);
 		f->told = kb_number(s, 10);
+		fact_set_levels(f, kb_number(s, 11), kb_number(s, 12));
 		ret = load_parts(kb, f, lexicon);
 		if (ret)
 			break;

@@ -332,8 +332,16 @@ int reason_choose(const struct lexicon *lexicon, const struct reason_memory *mem
 	int ret = situation_of(&choice.now, lexicon, question);
 
 	memset(answer, 0, sizeof(*answer));
+	if (!ret && question->leveled) {
+		choice.other = calloc(memory->n_facts + 1, sizeof(*choice.other));
+		ret = choice.other ? 0 : -ENOMEM;
+	}
 	if (ret)
 		goto out;
+	if (choice.other)
+		choice.n_other = load_mark_other(
+			memory->fact, memory->n_facts, question->level, choice.other);
+	choice.now.other = choice.other;
 	ret = never_init(&choice);
 	if (ret)
 		goto out;
@@ -358,6 +366,7 @@ int reason_choose(const struct lexicon *lexicon, const struct reason_memory *mem
 out:
 	response_free(choice.response);
 	never_free(&choice);
+	free(choice.other);
 	situation_free(&choice.now);
 	return ret;
 }

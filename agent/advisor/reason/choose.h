@@ -23,7 +23,8 @@ struct choice {
 	struct response *response;
 	struct candidate best;
 	double ceiling; /* of u: so uncertain ones were just vetoed; above 1 = none was */
-	size_t too_uncertain;
+	bool *other; /* by fact, as in now; NULL = the objective is not known */
+	size_t n_other, too_uncertain;
 	size_t offered, usable, considered,
 		barred; /* knobs, knobs, candidates, candidates never to be tried again */
 	uint32_t *first, *next; /* facts by the lowest knob they moved: index + 1; by fact */

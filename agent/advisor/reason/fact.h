@@ -65,6 +65,9 @@ struct fact {
 	double error; /* its standard error */
 	double raw; /* what the model held its harm for before calibration; NaN = not known */
 	double told; /* the uncertainty that was told */
+	bool leveled; /* what follows is set */
+	double level_before,
+		level_after; /* logarithm of the objective under the old values and the new; NaN = not known */
 };
 
 /* Of a relative change and its interval of 95 %: gain and error; false when they are none. */
@@ -80,6 +83,13 @@ static inline bool fact_gain(
 	*gain = lower_is_better ? -g : g;
 	*error = fmax(FACT_ERROR_MIN, width / (2 * 1.96));
 	return true;
+}
+
+static inline void fact_set_levels(struct fact *fact, double before, double after)
+{
+	fact->leveled = true;
+	fact->level_before = before > 0 && isfinite(before) ? log(before) : NAN;
+	fact->level_after = after > 0 && isfinite(after) ? log(after) : NAN;
 }
 
 /* The change that a gain stands for. */

@@ -56,6 +56,10 @@ int never_init(struct choice *choice)
 
 		if (!fact->n_moves)
 			continue;
+		/* that it brought nothing under another load says nothing of this one */
+		if (choice->other && choice->other[f] && !fact->unsafe && fact_tried(fact) &&
+			fact->verdict != FACT_BREACH)
+			continue;
 		knob = lowest(fact->move, fact->n_moves);
 		choice->next[f] = choice->first[knob];
 		choice->first[knob] = (uint32_t)f + 1;

@@ -6,7 +6,8 @@
  * by its expected improvement (Mockus et al. 1978) under the response model, by how likely it does no harm, and by its risk.
  * What is as uncertain as what the agent has just vetoed for this goal is left out, as long as nothing was tried since.
  * What was measured without effect, worse or unsafe is not proposed again from the same state; what was unsafe, or rejected
- * by the operator, from no state. Pure: no files, no clock, no random numbers. One thread.
+ * by the operator, from no state. Trials under another load, as the objective tells it (load.c), count for nothing but what
+ * was unsafe or rejected. Pure: no files, no clock, no random numbers. One thread.
  */
 #ifndef SEMANTOS_ADVISOR_REASON_H
 #define SEMANTOS_ADVISOR_REASON_H
@@ -35,6 +36,8 @@ struct reason_question {
 	size_t n_knobs, n_metrics;
 	struct reason_knob knob[REASON_KNOBS_MAX];
 	struct fact_metric metric[REASON_METRICS_MAX]; /* by metric, ascending */
+	bool leveled;
+	double level; /* logarithm of the objective now; unless leveled it is not known */
 };
 
 struct reason_memory {

@@ -181,7 +181,8 @@ static bool trial_of(struct response *r, const struct fact *fact, double like,
 {
 	double error, gain, lean;
 
-	if (!fact_tried(fact) || (!fact->measured && !fact_cut_short(fact)) || !fact->n_moves)
+	if (like <= 0 || !fact_tried(fact) || (!fact->measured && !fact_cut_short(fact)) ||
+		!fact->n_moves)
 		return false;
 	for (size_t i = 0; i < fact->n_beside; i++) {
 		uint32_t knob = fact->beside[i].knob;
@@ -364,7 +365,9 @@ struct response *response_fit(const struct lexicon *lexicon, const struct fact *
 	r->like = malloc((n_facts + 1) * sizeof(*r->like));
 	r->dense = malloc(RESPONSE_BLOCK_MAX * sizeof(*r->dense));
 	for (size_t f = 0; r->like && f < n_facts; f++)
-		r->like[f] = without && without->traces ? 1 : response_likeness(now, &fact[f]);
+		r->like[f] = without && without->traces	   ? 1
+			     : now->other && now->other[f] ? 0
+							   : response_likeness(now, &fact[f]);
 	if (r->scale && r->base && r->pair && r->like && r->dense &&
 		!prior_scales(r, fact, n_facts) && !number_unknowns(r) && !fit(r, fact, n_facts))
 		return r;

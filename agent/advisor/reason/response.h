@@ -37,6 +37,8 @@ struct situation {
 	size_t n; /* of the lexicon's knobs */
 	const struct fact_metric *metric; /* the load, by metric, ascending */
 	size_t n_metrics;
+	const bool
+		*other; /* by fact: under another load, and so counted for nothing; NULL = none */
 };
 
 struct response;
@@ -59,6 +61,12 @@ double response_scale(const struct response *response, uint32_t knob);
 
 /* 0 .. 1: how like the load of a trial the load is now. */
 double response_likeness(const struct situation *now, const struct fact *fact);
+
+/*
+ * Which of these facts, newest first, were under another load than one under which the objective's logarithm is `level`? Into
+ * other[n_facts]; how many. NaN: as under the last of them.
+ */
+size_t load_mark_other(const struct fact *fact, size_t n_facts, double level, bool *other);
 
 /* Is what this knob depends on as it must be, after these moves? *lacks: the first coupling that is not met. */
 bool response_depends_met(const struct lexicon *lexicon, const struct situation *now, uint32_t knob,

@@ -88,7 +88,7 @@ static void say_trials(const struct choice *choice, uint32_t knob, struct reason
 		double mine;
 		size_t at;
 
-		if (!fact->measured || !fact_tried(fact))
+		if (!fact->measured || !fact_tried(fact) || (choice->other && choice->other[f]))
 			continue;
 		for (at = 0; at < fact->n_moves && fact->move[at].knob != knob; at++)
 			;
@@ -145,6 +145,17 @@ static void say_coupling(
 		knob_link_names[edge->link], name_of(choice, edge->to), weight);
 }
 
+/* That the past is left out is said. */
+static void say_other(const struct choice *choice, struct reason_answer *answer)
+{
+	if (choice->n_other)
+		say(answer->rationale,
+			" The objective is further from what %zu of %zu trials saw than settings "
+			"make it, so they "
+			"are taken for those of another load and count for nothing.",
+			choice->n_other, choice->memory->n_facts);
+}
+
 void words_of_proposal(const struct choice *choice, struct reason_answer *answer)
 {
 	const struct candidate *best = &choice->best;
@@ -162,6 +173,7 @@ void words_of_proposal(const struct choice *choice, struct reason_answer *answer
 		say_coupling(choice, best->need, answer);
 	if (best->synergy)
 		say_coupling(choice, best->synergy, answer);
+	say_other(choice, answer);
 	say(answer->rationale, " Expected: ");
 	say_gain(answer->rationale, best->mean);
 	say(answer->rationale, " (between ");
@@ -216,4 +228,5 @@ void words_of_nothing(const struct choice *choice, struct reason_answer *answer)
 			"; on average it would bring %.2f %%, which is not worth a trial.",
 			100 * best->improvement);
 	}
+	say_other(choice, answer);
 }

@@ -115,14 +115,16 @@ static inline size_t brain_target(
 }
 
 /* What it proposes from here, with the answer; SURFACE_ALL: nothing is worth a trial. */
-static inline size_t brain_ask(
-	struct brain *brain, const struct surface_plan *plan, size_t here, size_t trials_left)
+static inline size_t brain_ask(struct brain *brain, const struct surface_plan *plan, size_t here,
+	size_t trials_left, double level)
 {
 	struct reason_question *question = &brain->question;
 
 	question->goal = brain->goal;
 	question->lower_is_better = plan->lower_is_better;
 	question->trials_left = (uint32_t)trials_left;
+	question->leveled = isfinite(level);
+	question->level = level;
 	question->n_knobs = plan->n_knobs;
 	for (size_t k = 0; k < plan->n_knobs; k++) {
 		question->knob[k].knob = brain->knob[k];

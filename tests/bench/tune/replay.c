@@ -57,6 +57,7 @@ struct search {
 	enum rival rival;
 	size_t start, trials;
 	double tau; /* NaN: the loop's own */
+	bool blind; /* to how good the objective is: no trial is taken for one of another load */
 	uint64_t seed;
 	FILE *csv;
 	const char *label;
@@ -158,7 +159,9 @@ static void course_add(struct course *all, const struct course *one)
 static size_t ask(const struct search *search, struct random_state *random, bool tried[],
 	size_t here, size_t n)
 {
-	const struct surface_plan *plan = &search->program->s.plan;
+	const struct surface *s = &search->program->s;
+	const struct surface_plan *plan = &s->plan;
+	struct machine look = { .s = s };
 
 	switch (search->rival) {
 	case RANDOM:
@@ -168,7 +171,10 @@ static size_t ask(const struct search *search, struct random_state *random, bool
 	case PROFILE:
 		return n == 0 && plan->n_extras ? plan->n_grid : SURFACE_ALL;
 	default:
-		return brain_ask(search->brain, plan, here, search->trials - n);
+		/* what the agent heard of the objective last */
+		look.at = random_below(random, s->n_noise);
+		return brain_ask(search->brain, plan, here, search->trials - n,
+			search->blind ? NAN : log(machine_measure(&look, here)));
 	}
 }
 
@@ -180,6 +186,7 @@ static void told(const struct search *search, const struct trial *trial, double 
 		.gain = trial->gain,
 		.error = trial->error };
 
+	fact_set_levels(&fact, trial->before, trial->after);
 	if (search->rival == GP)
 		gp_tell(&w.gp, trial->to, at + trial->gain, trial->error);
 	if (search->brain && brain_learn(search->brain, &fact))
@@ -476,7 +483,9 @@ static void sweep(void)
 }
 
 /* The same settings, but another load from one goal to the next: what was learned is wrong, which telemetry alone can tell. */
-static void drift_one(const struct program *before, const struct program *after, FILE *csv)
+/* blind: to how good the objective is, as the advisor once was. */
+static void drift_one(
+	const struct program *before, const struct program *after, bool blind, FILE *csv)
 {
 	struct course part[4] = { { .trials = 0 } }, course;
 	double left[4] = { 0 };
@@ -494,6 +503,7 @@ static void drift_one(const struct program *before, const struct program *after,
 				.rival = FULL,
 				.trials = w.trials,
 				.tau = NAN,
+				.blind = blind,
 				.seed = seed * 16 + (is_fresh ? GOALS : goal),
 				.csv = csv,
 				.label = is_fresh     ? "fresh"
@@ -516,8 +526,8 @@ static void drift_one(const struct program *before, const struct program *after,
 		brain_done(brain);
 		brain_done(fresh);
 	}
-	printf("  %s, then %s: drift was seen after the change in %zu of %zu\n", before->name,
-		after->name, alarms, w.seeds);
+	printf("  %s, then %s%s: ADWIN saw the change in %zu of %zu\n", before->name, after->name,
+		blind ? ", blind to the objective's level" : "", alarms, w.seeds);
 	for (size_t i = 0; i < 4; i++) {
 		static const char *const name[] = { "before", "just after", "later",
 			"nothing learned before" };
@@ -553,7 +563,9 @@ static void drift(void)
 	for (size_t a = 0; a < w.n_programs; a++) {
 		for (size_t b = 0; b < w.n_programs; b++) {
 			if (a != b && same_grid(&w.program[a].s.plan, &w.program[b].s.plan))
-				drift_one(&w.program[a], &w.program[b], csv);
+				for (int blind = 0; blind < 2; blind++)
+					drift_one(&w.program[a], &w.program[b], blind,
+						blind ? NULL : csv);
 		}
 	}
 	fclose(csv);

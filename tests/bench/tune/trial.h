@@ -30,6 +30,7 @@ struct trial {
 	bool measured; /* to the end: gain is defined */
 	double gain, error, low,
 		high; /* logarithms; gain also when it ended early, of the pairs until then */
+	double before, after; /* the metric's means, of what was measured; 0 = none */
 	size_t slices, harmed; /* harmed: slices under a configuration that does harm */
 };
 
@@ -63,7 +64,13 @@ static inline void trial_conclude(
 	trial->verdict = rollout->kept ? FACT_KEPT : rollout->unsafe ? FACT_WORSE : FACT_NO_EFFECT;
 	trial->measured = !isnan(gain->change) && fact_gain(gain->change, gain->low, gain->high,
 							  lower, &trial->gain, &trial->error);
+	for (uint32_t p = 0; p < 2; p++) {
+		trial->before += rollout->measured[p].before / 2;
+		trial->after += rollout->measured[p].after / 2;
+	}
 	if (trial->measured) {
+		trial->before = gain->before;
+		trial->after = gain->after;
 		trial->low = lower ? -log1p(gain->high) : log1p(gain->low);
 		trial->high = lower ? -log1p(gain->low) : log1p(gain->high);
 		return;

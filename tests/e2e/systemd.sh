@@ -3,7 +3,7 @@
 #
 # systemd.sh - the shipped unit under a real systemd: a Debian 12 is debootstrapped, `make install` puts the product into it, and
 # it boots in QEMU on Debian's stock 6.12. There guest/systemd.sh starts the unit and looks at what it may and may not, and at
-# what is undone when it is killed, stopped or restarted for an upgrade.
+# what is undone when it is killed, stopped or restarted for an upgrade; then at /metrics and at the advisor's own unit.
 #
 # Needs root, debootstrap, QEMU, a Debian entry in apt's sources, and a host that is Debian 12 itself: the programs are the ones
 # built here, with the libraries they were linked to. Every step is bounded; everything is removed at the end.
@@ -31,17 +31,21 @@ trap 'rm -rf --one-file-system "$dir"' EXIT
 trap 'exit 130' INT TERM
 
 # ---- the root: Debian, the product, the test ----
-timeout 900 debootstrap --variant=minbase --include=systemd-sysv bookworm "$root" "$from" >"$dir/log" 2>&1 ||
+timeout 900 debootstrap --variant=minbase --include=systemd-sysv,iproute2 bookworm "$root" "$from" >"$dir/log" 2>&1 ||
 	die "debootstrap failed: $(tail -n 1 "$dir/log")"
 timeout 120 make -s install DESTDIR="$root" PREFIX=/usr || die "make install failed"
-for program in sbin/semantos-agent sbin/semantos-keeper bin/semantosctl; do
+for program in sbin/semantos-agent sbin/semantos-keeper sbin/semantos-advisor bin/semantosctl; do
 	[[ ! -e $root/usr/$program ]] || ldd "$root/usr/$program" | grep -oE '/[^ ]+' | while read -r library; do
-		[[ -e $root$library ]] || cp -L --parents "$library" "$root"
+		cp -L --parents --remove-destination "$library" "$root" # also what Debian has in an older version
 	done
 done
 timeout 60 systemd-sysusers --root="$root" "$root/usr/lib/sysusers.d/semantos.conf" >/dev/null 2>&1 ||
 	timeout 60 chroot "$root" systemd-sysusers || die "the groups cannot be made"
 install -m 755 tests/e2e/guest/systemd.sh "$root/usr/local/sbin/check"
+# the drop-in that the documentation shows, as it stands there
+awk '/^    \[Service\]/ { on = 1 } on && !/^    / { exit } on { sub(/^    /, ""); print }' docs/telemetry.md \
+	>"$root/usr/local/share/metrics.conf"
+grep -q 'metrics 127.0.0.1' "$root/usr/local/share/metrics.conf" || die "docs/telemetry.md has no drop-in for /metrics"
 echo '/dev/vda / ext4 rw 0 1' >"$root/etc/fstab"
 echo semantos-lab >"$root/etc/hostname"
 printf '[Journal]\nStorage=volatile\n' >"$root/etc/systemd/journald.conf"
@@ -97,7 +101,7 @@ accel=(-accel tcg)
 if [[ -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; then accel=(-accel kvm -accel tcg); fi
 # An emulated machine may die in its boot, before the test begins: it is then tried again.
 for attempt in 1 2 3; do
-	timeout -k 5 600 qemu-system-x86_64 "${accel[@]}" -cpu max -smp 2 -m 1024 -display none -nic none -monitor none -no-reboot \
+	timeout -k 5 1500 qemu-system-x86_64 "${accel[@]}" -cpu max -smp 2 -m 1024 -display none -nic none -monitor none -no-reboot \
 		-kernel "$kernel/vmlinuz" -initrd "$dir/initrd" -drive "file=$dir/disk,format=raw,if=virtio,cache=unsafe" \
 		-serial "file:$dir/console" -serial "file:$dir/report" \
 		-append "console=ttyS0 quiet panic=-1 random.trust_cpu=on systemd.show_status=no" >"$dir/log" 2>&1 </dev/null

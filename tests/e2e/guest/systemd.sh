@@ -169,3 +169,54 @@ timeout 60 systemctl stop $unit || fail "systemctl stop failed"
 reads $swappiness "$old_swappiness" || fail "what an upgrade left is not undone at the next stop"
 timeout 30 semantosctl audit >/tmp/answer 2>&1 || fail "the journal is not intact"
 pass "shutdown --upgrade and systemctl start: the change stayed, the next agent held and undid it; the journal is whole"
+
+# ---- /metrics by the drop-in of docs/telemetry.md: on loopback, and nothing else ----
+# A GET of this port; the answer is in /tmp/answer.
+get() { # address
+	timeout 10 bash -s "$1" >/tmp/answer 2>&1 <<-'GET'
+		exec 3<>"/dev/tcp/$1/9464" || exit 1
+		printf 'GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' >&3
+		cat <&3
+	GET
+}
+serves() { get 127.0.0.1 && grep -q '^semantos_' /tmp/answer; }
+mkdir -p /run/systemd/system/$unit.d
+cp /usr/local/share/metrics.conf /run/systemd/system/$unit.d/metrics.conf
+systemctl daemon-reload
+start "with the drop-in for /metrics"
+until_true 60 serves || fail "nothing is served on 127.0.0.1:9464"
+grep -q '^HTTP/1.1 200' /tmp/answer || fail "/metrics does not answer 200"
+series=$(grep -c '^semantos_' /tmp/answer)
+until_true 60 has_policy || fail "the policy is not attached beside /metrics"
+ip address add 192.0.2.1/32 dev lo || fail "no second address"
+! get 192.0.2.1 || fail "/metrics answers on another address"
+pass "/metrics by the documented drop-in: $series series on 127.0.0.1"
+
+# ---- the advisor under its unit: asked by the loop of a confined agent ----
+advisor=semantos-advisor.service
+says() { journalctl -b -u $advisor -o cat --no-pager | grep -q "$1"; }
+timeout 60 systemctl start $advisor || fail "the advisor's unit does not start"
+until_true 60 says "The knowledge base" || fail "the advisor does not say that it is there"
+pid=$(systemctl show -p MainPID --value $advisor)
+[[ $(stat -c %U "/proc/$pid") == semantos-advisor ]] || fail "the advisor runs as $(stat -c %U "/proc/$pid")"
+[[ $(awk '/^Cap(Inh|Prm|Eff|Bnd|Amb)/ && $2 !~ /^0+$/' "/proc/$pid/status" | wc -l) == 0 ]] || fail "the advisor has capabilities"
+[[ $(grep -cE '^(NoNewPrivs:.1|Seccomp:.2)$' "/proc/$pid/status") == 2 ]] || fail "the advisor is not confined"
+cat >/usr/local/sbin/load <<-'LOAD'
+	#!/bin/sh
+	blockdev --flushbufs /dev/vda
+	exec dd if=/dev/vda of=/dev/null bs=64k count=4 2>/dev/null
+LOAD
+chmod 755 /usr/local/sbin/load
+timeout 600 semantosctl tune --workload /usr/local/sbin/load --knob 'sysfs:block/vda/queue/*' --pairs 8 \
+	--apply auto --trials 1 --because "the test asks" >/tmp/answer 2>&1
+code=$?
+says '^Question' || fail "the advisor was not asked (tune ended with $code)"
+says '^Trace' || fail "the advisor was not told what came of it (tune ended with $code)"
+[[ $(systemctl show -p NRestarts --value $advisor) == 0 ]] || fail "the advisor was restarted"
+question=$(journalctl -b -u $advisor -o cat --no-pager | grep -m 1 '^Question' | cut -c 1-160)
+ls /var/lib/semantos-advisor/* >/dev/null 2>&1 || fail "the knowledge base is not in the unit's folder"
+[[ $(stat -c '%U %a' /var/lib/semantos-advisor) == "semantos-advisor 700" ]] || fail "the knowledge base is open to others"
+timeout 60 systemctl stop $advisor || fail "the advisor's unit does not stop"
+timeout 60 systemctl stop $unit || fail "systemctl stop failed"
+! systemctl is-failed -q $advisor $unit || fail "a unit ended as failed"
+pass "the advisor under its unit, without capabilities, was asked and told: ${question//$'\r'/}"

@@ -138,9 +138,12 @@ static void verdict(const char *goal, const char *where, bool met, const char *t
 static void print_cell(const struct cell *c)
 {
 	int fewest = row_number("fewest"), oracle = row_number("oracle");
+	unsigned int reads = 0;
 
+	for (size_t t = 0; t < c->traces; t++)
+		reads += c->run[fewest][t]->reads;
 	printf("%s, %s: %zu traces, %u reads; %s; best row without learning: %s\n", c->volume,
-		c->mix, c->traces, c->run[fewest][0]->reads,
+		c->mix, c->traces, reads,
 		c->notable ? "the oracle is more than 10 % below"
 			   : "at most 10 % are left to the oracle",
 		rows[c->best].name);

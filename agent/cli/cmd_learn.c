@@ -275,9 +275,15 @@ int cmd_learn(int argc, char **argv)
 	lock = command.list ? -1 : lock_file(&ctl, command.file, &code);
 	if (lock < 0 && !command.list)
 		return code;
+	/* None yet is no fault; one that may not be read is, and is named once. */
+	code = access(command.file, F_OK) && errno == ENOENT ? CTL_GO_ON
+							     : offline_readable(&ctl, command.file);
+	if (code != CTL_GO_ON)
+		goto out;
 	code = kin_store_load(&store, command.file, &error);
 	if (code && code != -ENOENT) {
-		code = ctl_fail(&ctl, EXIT_CODE_REFUSED, "%s: %s", command.file, error.text);
+		code = ctl_fail(
+			&ctl, EXIT_CODE_REFUSED, "%s was refused: %s", command.file, error.text);
 		goto out;
 	}
 	code = CTL_GO_ON;

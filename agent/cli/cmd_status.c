@@ -160,8 +160,8 @@ int cmd_status(int argc, char **argv)
 			 "Show the agent and its policies: phase, verdict (and how sure it is, of "
 			 "255) and scores of each\n"
 			 "device, beside what they have to beat. AUC, PENDING (pending pages "
-			 "alone), "
-			 "ACCURACY and MAJORITY\n"
+			 "alone; of mllb\n"
+			 "the time since a task ran), ACCURACY and MAJORITY\n"
 			 "(always the commoner answer) are of the latest judged predictions, "
 			 "HELD-OUT of reads kept back\n"
 			 "from training.\n\n" };

@@ -228,6 +228,16 @@ static void percent(double share, char *text, size_t text_len)
 		snprintf(text, text_len, "%.0f %%", 100 * share);
 }
 
+static const char *judged(const struct device_view *d)
+{
+	return d->judged ? d->judged : "reads";
+}
+
+static const char *baseline(const struct device_view *d)
+{
+	return d->baseline ? d->baseline : "pending pages";
+}
+
 static void draw_scores(struct display *display, const struct device_view *d)
 {
 	char auc[16], low[16], pending[16], majority[16], recall[16], precision[16], slow[16];
@@ -239,13 +249,15 @@ static void draw_scores(struct display *display, const struct device_view *d)
 		field(display, "", "  judged", "nothing yet: no prediction has met its outcome");
 	else
 		field(display, "", "  judged",
-			"%llu predictions; of late %s of the reads were slow, it foresaw %s of "
-			"those, and %s of its warnings were right",
-			(unsigned long long)d->score.evaluated, slow, recall, precision);
+			"%llu predictions; of late %s of the %s were %s, it foresaw %s of those, "
+			"and %s of "
+			"its warnings were right",
+			(unsigned long long)d->score.evaluated, slow, judged(d),
+			strcmp(judged(d), "reads") ? "yes" : "slow", recall, precision);
 	score(d->score.auc, auc, sizeof(auc));
 	score(d->score.auc_pending, pending, sizeof(pending));
-	field(display, "", "  live AUC", "%s of late; counting pending pages alone: %s%s", auc,
-		pending, isnan(d->score.auc) ? "" : " (0.5 is guessing, 1 is perfect)");
+	field(display, "", "  live AUC", "%s of late; %s alone: %s%s", auc, baseline(d), pending,
+		isnan(d->score.auc) ? "" : " (0.5 is guessing, 1 is perfect)");
 	score(d->heldout_auc, auc, sizeof(auc));
 	score(d->heldout_auc_low, low, sizeof(low));
 	score(d->heldout_auc_pending, pending, sizeof(pending));
@@ -254,10 +266,10 @@ static void draw_scores(struct display *display, const struct device_view *d)
 		field(display, "", "  training", "not trained on this disk");
 	else
 		field(display, "", "  training",
-			"%llu reads; on later ones, held out, AUC %s (95 %% sure of %s), pending "
-			"pages "
-			"alone %s; \"always fast\" was right for %s",
-			(unsigned long long)d->trained_rows, auc, low, pending, majority);
+			"%llu %s; on later ones, held out, AUC %s (95 %% sure of %s), %s alone "
+			"%s; \"always %s\" was right for %s",
+			(unsigned long long)d->trained_rows, judged(d), auc, low, baseline(d),
+			pending, strcmp(judged(d), "reads") ? "the commoner" : "fast", majority);
 }
 
 static void draw_device(struct display *display, const struct policy_view *policy,
@@ -277,8 +289,8 @@ static void draw_device(struct display *display, const struct policy_view *polic
 		score(d->score.auc, auc, sizeof(auc));
 		score(d->score.auc_pending, pending, sizeof(pending));
 		field(display, d->signal ? GREEN : YELLOW, "  reads",
-			"%.0f reads/s, p99 %s; AUC %s, pending pages %s; %s", d->reads_per_s, p99,
-			auc, pending, d->signal ? "signal" : "no signal");
+			"%.0f %s/s, p99 %s; AUC %s, %s %s; %s", d->reads_per_s, judged(d), p99, auc,
+			baseline(d), pending, d->signal ? "signal" : "no signal");
 		return;
 	}
 	if (isnan(d->latency_us_p50))
@@ -517,9 +529,9 @@ static void draw_summary(struct display *display, const struct agent_view *view,
 			fprintf(display->out, "%s %s: %s; %.0f reads/s", p->name, d->name, words,
 				d->reads_per_s);
 			if (d->has_model)
-				fprintf(display->out,
-					"; live AUC %s (pending pages alone %s), %llu judged", auc,
-					pending, (unsigned long long)d->score.evaluated);
+				fprintf(display->out, "; live AUC %s (%s alone %s), %llu judged",
+					auc, baseline(d), pending,
+					(unsigned long long)d->score.evaluated);
 			fputc('\n', display->out);
 		}
 	}

@@ -60,6 +60,8 @@ struct device_view {
 	uint64_t trained_rows;
 	double heldout_auc, heldout_auc_pending, heldout_majority; /* NaN = none */
 	double heldout_auc_low; /* lower end of the 95 % interval */
+	const char *judged,
+		*baseline; /* what rows are and what alone has auc_pending; NULL = reads, pending pages */
 	float slow_threshold_us;
 	struct score_view score;
 	uint32_t verdict_class, verdict_confidence; /* last stored */

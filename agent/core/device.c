@@ -35,6 +35,7 @@ struct device *device_new(const struct device_env *env, const struct disk *disk,
 {
 	struct device *device = calloc(1, sizeof(*device));
 	const struct manifest *manifest = env->manifest;
+	const struct encoder *encoder;
 
 	if (!device)
 		return NULL;
@@ -51,7 +52,11 @@ struct device *device_new(const struct device_env *env, const struct disk *disk,
 		errno = ENOMEM;
 		return NULL;
 	}
+	encoder = env->recipe ? encoder_find(env->recipe->encoder) : NULL;
 	device->evaluator = evaluator_new(manifest->window);
+	if (device->evaluator)
+		evaluator_words(
+			device->evaluator, encoder_rows(encoder), encoder_baseline(encoder));
 	device->asked = calloc(manifest->batch_max, sizeof(*device->asked));
 	device->features = calloc((size_t)manifest->batch_max * ENCODE_MAX_FEATURES, sizeof(float));
 	device->scores = calloc(manifest->batch_max, sizeof(float));
@@ -349,6 +354,7 @@ static void scores_take(struct device *device)
 
 void device_view(struct device *device, bool lease_alive, bool fresh, struct device_view *view)
 {
+	const struct encoder *encoder;
 	struct timespec now;
 	const char *note;
 
@@ -366,6 +372,9 @@ void device_view(struct device *device, bool lease_alive, bool fresh, struct dev
 	view->heldout_auc_low = device->heldout_auc_low;
 	view->heldout_auc_pending = device->heldout_auc_pending;
 	view->heldout_majority = device->heldout_majority;
+	encoder = device->env.recipe ? encoder_find(device->env.recipe->encoder) : NULL;
+	view->judged = encoder_rows(encoder);
+	view->baseline = encoder_baseline(encoder);
 	view->retrained = device->retrained;
 	view->reads_per_s = device->reads_per_s;
 	view->verdict_class = device->last_class;

@@ -51,6 +51,7 @@ struct evaluator {
 	struct judged *judged; /* [window] */
 	float *column; /* [window], working memory of evaluator_score() */
 	uint8_t *label; /* [window], likewise */
+	const char *rows, *baseline; /* in sentences */
 };
 
 struct evaluator *evaluator_new(uint32_t window)
@@ -65,6 +66,7 @@ struct evaluator *evaluator_new(uint32_t window)
 	if (!evaluator)
 		return NULL;
 	evaluator->window = window;
+	evaluator_words(evaluator, "reads", "pending pages");
 	evaluator->sets = (window > AWAITING_MIN ? window : AWAITING_MIN) / WAYS;
 	evaluator->awaiting =
 		aligned_alloc(_Alignof(struct awaiting), evaluator->sets * sizeof(struct awaiting));
@@ -173,6 +175,12 @@ bool evaluator_judge(struct evaluator *evaluator, const struct evaluator_outcome
 	return true;
 }
 
+void evaluator_words(struct evaluator *evaluator, const char *rows, const char *baseline)
+{
+	evaluator->rows = rows;
+	evaluator->baseline = baseline;
+}
+
 void evaluator_reset_window(struct evaluator *evaluator)
 {
 	memset(evaluator->awaiting, 0, evaluator->sets * sizeof(*evaluator->awaiting));
@@ -246,15 +254,15 @@ bool evaluator_below_floor(const struct evaluator *evaluator, double floor_auc, 
 	/* One class only: nothing was ranked, so nothing speaks against the model. NaN compares false. */
 	if (view.auc < floor_auc) {
 		snprintf(why, why_len,
-			"over the last %u judged reads its AUC is %.2f, below the floor of %.2f",
-			evaluator->n, view.auc, floor_auc);
+			"over the last %u judged %s its AUC is %.2f, below the floor of %.2f",
+			evaluator->n, evaluator->rows, view.auc, floor_auc);
 		return true;
 	}
 	if (view.auc < view.auc_pending) {
 		snprintf(why, why_len,
-			"over the last %u judged reads its AUC is %.2f, below the %.2f of pending "
-			"pages alone",
-			evaluator->n, view.auc, view.auc_pending);
+			"over the last %u judged %s its AUC is %.2f, below the %.2f of %s alone",
+			evaluator->n, evaluator->rows, view.auc, view.auc_pending,
+			evaluator->baseline);
 		return true;
 	}
 	return false;

@@ -18,6 +18,8 @@ struct evaluator;
 /* window: judged rows kept (power of two, 256..65536). NULL with errno ENOMEM or EINVAL. */
 struct evaluator *evaluator_new(uint32_t window);
 void evaluator_free(struct evaluator *evaluator); /* accepts NULL */
+/* What is judged and the number to beat, as sentences call them (static text); without it reads, and pending pages. */
+void evaluator_words(struct evaluator *evaluator, const char *rows, const char *baseline);
 
 /* A read was predicted: score on the model's scale, cls its class, pending_pages at its issue. */
 void evaluator_predicted(struct evaluator *evaluator, uint64_t request_id, uint32_t pending_pages,
@@ -57,7 +59,7 @@ uint64_t evaluator_lost(
 
 /*
  * Sliding-window test against the floor: true once when at least `min_rows` were judged and the AUC lies below
- * `floor_auc` or below the AUC of pending pages alone; *why gets one sentence.
+ * `floor_auc` or below that of the baseline alone; *why gets one sentence.
  */
 bool evaluator_below_floor(const struct evaluator *evaluator, double floor_auc, uint32_t min_rows,
 	char *why, size_t why_len);

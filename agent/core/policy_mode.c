@@ -45,8 +45,8 @@ static void weigh(
 		*ready += view.signal;
 		if (len < text_len)
 			len += (size_t)snprintf(text + len, text_len - len,
-				"%s%s: held-out AUC %.2f, pending pages alone %.2f, %s",
-				len ? "; " : "", view.name, view.heldout_auc,
+				"%s%s: held-out AUC %.2f, %s alone %.2f, %s", len ? "; " : "",
+				view.name, view.heldout_auc, view.baseline,
 				view.heldout_auc_pending, view.signal ? "signal" : "no signal");
 	}
 	if (!*judged)

@@ -228,6 +228,9 @@ nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 if nobody "$agent" --version >/dev/null 2>&1; then
 	expect "an agent without root" 4 'root' nobody "$agent" --policy linnos --run-dir "$dir/run-nobody"
 	chmod 755 "$dir/run"
+	mkdir -m 700 "$dir/closed"
+	expect "references that nobody may look for" 4 "^semantosctl: $dir/closed/x cannot be opened: Permission denied\.\$" nobody "$ctl" \
+		learn --list --references "$dir/closed/x"
 	expect "a change asked for by nobody" 4 'semantos-admin|root' nobody "$ctl" \
 		--socket "$dir/run/agent.sock" mode linnos enforce
 else

@@ -211,7 +211,12 @@ static void floor_is_a_sentence(void **state)
 	assert_true(evaluator_below_floor(evaluator, 0.6, 200, why, sizeof(why)));
 	assert_non_null(strstr(why, "floor of 0.60"));
 	assert_true(evaluator_below_floor(evaluator, 0.4, 200, why, sizeof(why)));
+	assert_non_null(strstr(why, "200 judged reads"));
 	assert_non_null(strstr(why, "pending pages alone"));
+	evaluator_words(evaluator, "answers", "time since it ran");
+	assert_true(evaluator_below_floor(evaluator, 0.4, 200, why, sizeof(why)));
+	assert_non_null(strstr(why, "200 judged answers"));
+	assert_non_null(strstr(why, "of time since it ran alone"));
 	evaluator_reset_window(evaluator);
 	for (int i = 0; i < 256; i++, id++)
 		judge(evaluator, id, i % 2 ? 1 : -1, i % 2 == 1, 1);

@@ -303,6 +303,81 @@ static void test_both_killed(void **state)
 	check_log();
 }
 
+static char process_state(pid_t pid)
+{
+	char path[40], text[256] = "", *at;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "re");
+	if (file && !fgets(text, sizeof(text), file))
+		text[0] = 0;
+	if (file)
+		fclose(file);
+	at = strrchr(text, ')');
+	return at ? at[2] : 0;
+}
+
+/* An agent that has stopped a process; it answers for it until it is killed. */
+static int stopper(pid_t who)
+{
+	struct safety_error error;
+	char name[64];
+	struct safety *s;
+	uint64_t id;
+
+	snprintf(name, sizeof(name), "sched:%d/state", who);
+	if (safety_open(&s, &f.options, NULL, &error) ||
+		change_one(s, "knn", CHANGE_AUTO, name, "stopped", &id, &error)) {
+		fprintf(stderr, "%s\n", error.text);
+		return 1;
+	}
+	shared->ready = 1;
+	while (!shared->quit) {
+		safety_beat(s);
+		safety_tick(s, &error);
+		nap(20);
+	}
+	return 0;
+}
+
+/* A process that a policy has stopped does not stay so when the agent is killed: its keeper sends SIGCONT. */
+static void test_stopped_process_goes_on(void **state)
+{
+	long n = count(5, 100), continued = 0;
+
+	(void)state;
+	for (long i = 0; i < n; i++) {
+		pid_t who, pid;
+		uint64_t since;
+
+		memset((void *)shared, 0, sizeof(*shared));
+		dir_remove(f.dir);
+		who = fork();
+		if (who == 0)
+			for (;;)
+				pause();
+		pid = fork();
+		if (pid == 0)
+			_exit(stopper(who));
+		since = now_ms();
+		while (!shared->ready && now_ms() - since < WAIT_MS)
+			nap(1);
+		assert_true(shared->ready);
+		assert_int_equal(process_state(who), 'T');
+		kill(pid, SIGKILL);
+		since = now_ms();
+		while (process_state(who) == 'T' && now_ms() - since < WAIT_MS)
+			nap(1);
+		continued += process_state(who) == 'S' || process_state(who) == 'R';
+		kill(who, SIGKILL);
+		reap_all();
+		check_log();
+	}
+	print_message("%ld agents killed: %ld stopped processes went on\n", n, continued);
+	assert_int_equal(continued, n);
+}
+
 static void test_ends(void **state)
 {
 	pid_t pid = start();
@@ -537,6 +612,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_agent_stopped),
 		cmocka_unit_test(test_keeper_killed),
 		cmocka_unit_test(test_both_killed),
+		cmocka_unit_test(test_stopped_process_goes_on),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_held_in_a_change),
 		cmocka_unit_test(test_agent_wakes_in_a_take_over),

@@ -110,7 +110,7 @@ bool tune_asked(const struct tune_goal *goal, const struct knob_desc *desc, cons
 	return any || *outright;
 }
 
-static bool fits(const struct tune_goal *goal, const struct knob_here *here)
+static bool fits(const char *root, const struct tune_goal *goal, const struct knob_here *here)
 {
 	bool outright;
 
@@ -119,7 +119,7 @@ static bool fits(const struct tune_goal *goal, const struct knob_here *here)
 	       !strchr(here->name, '*') && here->value[0] &&
 	       strlen(here->value) < RECORD_VALUE_MAX && strlen(here->name) < RECORD_NAME_MAX &&
 	       tune_asked(goal, here->desc, here->name, &outright) &&
-	       (outright || here->desc->risk == KNOB_RISK_LOW);
+	       (outright || here->desc->risk == KNOB_RISK_LOW) && !knob_is_fixed(root, here->name);
 }
 
 void tune_offer_add(struct tune_offer *offer, const char *name, const char *value)
@@ -146,12 +146,12 @@ static int offer_single(const char *root, const struct tune_goal *goal, struct k
 	/* of control groups the scan has one row for all */
 	for (uint32_t i = 0; i < goal->n_patterns; i++) {
 		if (!strpbrk(goal->pattern[i], "*?[") &&
-			knob_look(root, goal->pattern[i], here) == 0 && fits(goal, here))
+			knob_look(root, goal->pattern[i], here) == 0 && fits(root, goal, here))
 			tune_offer_add(offer, here->name, here->value);
 	}
 	err = knob_scan(&scan, root);
 	for (size_t i = 0; i < scan.n && !err; i++) {
-		if (fits(goal, &scan.here[i]))
+		if (fits(root, goal, &scan.here[i]))
 			tune_offer_add(offer, scan.here[i].name, scan.here[i].value);
 	}
 	knob_scan_free(&scan);

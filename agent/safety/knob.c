@@ -360,31 +360,72 @@ int knob_write(const struct knob *knob, const char *value)
 	return knob_kinds[knob->kind].write(knob, value);
 }
 
-int knob_fits(const char *root, const char *name, const char *value, struct safety_error *error)
+/* Files beside a knob's that say what this very device takes. */
+static const struct {
+	const char *file, *most, *unit; /* unit: values are multiples of it; NULL = any */
+} beside[] = {
+	{ "/queue/max_sectors_kb", "/queue/max_hw_sectors_kb", NULL },
+	{ "/queue/discard_max_bytes", "/queue/discard_max_hw_bytes", "/queue/discard_granularity" },
+};
+#define BESIDE (sizeof(beside) / sizeof(beside[0]))
+
+/* Of this knob, or BESIDE. */
+static size_t beside_of(const char *name)
 {
-	static const char file[] = "/queue/max_sectors_kb", beside[] = "/queue/max_hw_sectors_kb";
-	const char *end = strstr(name, file);
-	char path[RECORD_NAME_MAX + sizeof(beside)], most[RECORD_VALUE_MAX];
-	struct safety_error unused;
-	struct knob knob = { .fd = -1 };
+	size_t i = 0;
+
+	while (i < BESIDE && !strstr(name, beside[i].file))
+		i++;
+	return i;
+}
+
+static bool beside_reads(
+	const char *root, const char *name, size_t i, const char *file, int64_t *number)
+{
+	char path[2 * RECORD_NAME_MAX], text[RECORD_VALUE_MAX];
 	int prefix = (int)strlen(knob_kinds[KNOB_SYSFS].prefix);
-	int64_t limit, wanted;
+	struct safety_error unused;
+	struct knob knob = {
+		.fd = -1, .def = knob_find(name), .kind = KNOB_SYSFS, .fake = is_fake(root)
+	};
 	int err;
 
-	if (!end || !knob_number(value, &wanted))
-		return 0;
-	snprintf(path, sizeof(path), "%.*s%s", (int)(end - name - prefix), name + prefix, beside);
-	knob.def = knob_find(name);
-	knob.fake = is_fake(root);
-	knob.kind = KNOB_SYSFS;
+	snprintf(path, sizeof(path), "%.*s%s", (int)(strstr(name, beside[i].file) - name - prefix),
+		name + prefix, file);
 	err = knob_file_open(&knob, root, path, false, &unused);
 	if (!err)
-		err = knob_read(&knob, most);
+		err = knob_read(&knob, text);
 	knob_close(&knob);
-	if (err || !knob_number(most, &limit) || wanted <= limit)
+	return !err && knob_number(text, number);
+}
+
+int knob_fits(const char *root, const char *name, const char *value, struct safety_error *error)
+{
+	size_t i = beside_of(name);
+	int64_t limit, wanted, unit;
+
+	if (i == BESIDE || !knob_number(value, &wanted))
 		return 0;
-	safety_say(error, "%.200s takes at most %s here, as %s says", name, most, beside + 7);
-	return -ERANGE;
+	if (beside_reads(root, name, i, beside[i].most, &limit) && wanted > limit) {
+		safety_say(error, "%.200s takes at most %lld here, as %s says", name,
+			(long long)limit, beside[i].most + 7);
+		return -ERANGE;
+	}
+	if (beside[i].unit && beside_reads(root, name, i, beside[i].unit, &unit) && unit > 0 &&
+		wanted % unit) {
+		safety_say(error, "%.200s takes multiples of %lld here, as %s says", name,
+			(long long)unit, beside[i].unit + 7);
+		return -ERANGE;
+	}
+	return 0;
+}
+
+bool knob_is_fixed(const char *root, const char *name)
+{
+	size_t i = beside_of(name);
+	int64_t limit;
+
+	return i < BESIDE && beside_reads(root, name, i, beside[i].most, &limit) && limit == 0;
 }
 
 bool knob_same(const char *a, const char *b)

@@ -84,6 +84,8 @@ int knob_write(const struct knob *knob, const char *value);
  * without a word, and what then stands there looks like another's. 0, also when there is no such file; or -ERANGE.
  */
 int knob_fits(const char *root, const char *name, const char *value, struct safety_error *error);
+bool knob_is_fixed(const char *root,
+	const char *name); /* the device takes nothing above 0: it has no such thing */
 
 /* Do both say the same to the kernel? "0x10" and "16" do. */
 bool knob_same(const char *a, const char *b);

@@ -171,6 +171,7 @@ static void test_most(void **state)
 {
 	static const char name[] = "sysfs:block/vda/queue/max_sectors_kb";
 	static const char most[] = "sys/block/vda/queue/max_hw_sectors_kb";
+	static const char discard[] = "sysfs:block/vda/queue/discard_max_bytes";
 	struct safety_error error = { "" };
 
 	(void)state;
@@ -187,6 +188,19 @@ static void test_most(void **state)
 	assert_int_equal(knob_fits(root, name, "1280", &error), 0);
 	file_put(root, most, "\n");
 	assert_int_equal(knob_fits(root, name, "1280", &error), 0);
+	/* of a disk that cannot discard nothing is to be had, of one that can whole units */
+	assert_false(knob_is_fixed(root, discard));
+	file_put(root, "sys/block/vda/queue/discard_max_hw_bytes", "1048576\n");
+	file_put(root, "sys/block/vda/queue/discard_granularity", "4096\n");
+	assert_false(knob_is_fixed(root, discard));
+	assert_false(knob_is_fixed(root, name));
+	assert_int_equal(knob_fits(root, discard, "1048576", &error), 0);
+	assert_int_equal(knob_fits(root, discard, "1048577", &error), -ERANGE);
+	assert_int_equal(knob_fits(root, discard, "512", &error), -ERANGE);
+	assert_non_null(strstr(error.text, "multiples of 4096 here, as discard_granularity says"));
+	assert_int_equal(knob_fits(root, discard, "0", &error), 0);
+	file_put(root, "sys/block/vda/queue/discard_max_hw_bytes", "0\n");
+	assert_true(knob_is_fixed(root, discard));
 }
 
 static void test_no_way_out(void **state)

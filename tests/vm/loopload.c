@@ -9,7 +9,7 @@
  *   write DISK KIB       write so much into the page cache; afterwards it is brought to the disk
  *   dirty DISK KIB       the same, and it stays there
  *   huge KIB             touch so much new memory
- *   cold DISK ANON FILE  read FILE KiB for the second time, beside ANON KiB of memory that nobody touches any more
+ *   cold DISK ANON FILE  read FILE KiB here and there, again and again, beside ANON KiB of memory that nobody touches any more
  *   swapin GROUP KIB     touch what lies in swap, in order; GROUP: folder of the control group that it runs in
  * Prints metric=MICROSECONDS of the work itself; what prepares it, and cleans up after it, is not in it. Places are drawn
  * by SEED and the time of day. Exit: 0; 1 with a sentence when something failed. Must know nothing of the product.
@@ -35,6 +35,8 @@
 #define IO_MAX 256
 #define RECLAIM_TRIES 40
 #define RECLAIM_REST_US 2000
+#define COLD_WARM 3
+#define COLD_TIMED 4
 
 static uint64_t rng;
 static char *buffer; /* 64 KiB, of whole pages */
@@ -201,11 +203,22 @@ static uint64_t work_huge(char **arg)
 	return now_ns() - begin;
 }
 
-/* One byte of each page: what is measured is where the page comes from, not its being copied. */
-static void read_pages(int fd, size_t bytes)
+/*
+ * One byte of each page, each once, in an order drawn anew: what is measured is where the page comes from, not its being copied,
+ * and what is missing costs a read each.
+ */
+static void read_pages(int fd, size_t n)
 {
-	for (size_t at = 0; at < bytes; at += PAGE) {
-		if (pread(fd, buffer, 1, (off_t)at) != 1)
+	static uint16_t order[1 << 15];
+
+	for (size_t i = 0; i < n; i++) {
+		size_t other = draw(i + 1);
+
+		order[i] = order[other];
+		order[other] = (uint16_t)i;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (pread(fd, buffer, 1, (off_t)(order[i] * PAGE)) != 1)
 			fail("read");
 	}
 }
@@ -216,10 +229,16 @@ static uint64_t work_cold(char **arg)
 	uint64_t at, begin;
 	int fd = open_disk(arg[0], O_RDONLY, file, &at);
 
+	errno = EINVAL;
+	if (file / PAGE > 1 << 15 || posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM))
+		fail("so large a file");
 	touch(pages(anon), anon);
-	read_pages(fd, file);
+	/* what is given up is known after some */
+	for (int i = 0; i < COLD_WARM; i++)
+		read_pages(fd, file / PAGE);
 	begin = now_ns();
-	read_pages(fd, file);
+	for (int i = 0; i < COLD_TIMED; i++)
+		read_pages(fd, file / PAGE);
 	return now_ns() - begin;
 }
 

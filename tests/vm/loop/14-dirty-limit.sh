@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# 4 MiB written at once, where writers wait for the disk from 1 % of memory on.
+# 12 MiB written at once, where writers wait for the disk from 1 % of memory on.
 # The loop finds that, and repairs it, in nine of ten seeds (three, unless SEMANTOS_SOAK=1), within 4 trials.
 # needs: program:build/semantos-agent program:build/semantosctl program:build/semantos-keeper program:build/semantos-advisor
 # needs: module:semantos_testdev file:build/policies/linnos/* file:build/bpf/*/*.bpf.o

@@ -15,7 +15,7 @@
 observes=--no-telemetry
 setting dirty-limit
 echo "$bad" >"$file"
-load="exec build/tests/vm/loopload dirty 1 /dev/semtest0 2048" slice=600
+load="exec build/tests/vm/loopload dirty 1 /dev/semtest0 4096" slice=800
 cat >/tmp/unwritten.sh <<'END'
 #!/bin/sh
 exec awk '/^(Dirty|Writeback):/ { kb += $2 } END { print kb / 1024 }' /proc/meminfo

@@ -130,12 +130,12 @@ setting() { # name
 		# the disk is the only one that is written: a new one's share of the limit is next to nothing else
 		echo 90 >/sys/block/semtest0/bdi/min_ratio
 		knob=sysctl:vm.dirty_ratio file=/proc/sys/vm/dirty_ratio bad=1 good=20
-		work="write SEED /dev/semtest0 3072" slice=700 ;;
+		work="write SEED /dev/semtest0 12288" slice=1500 ;;
 	swappiness)
 		swap_on
 		echo 5242880 >$group/memory.max
 		knob=sysctl:vm.swappiness file=/proc/sys/vm/swappiness bad=0 good=60
-		work="cold SEED /dev/semtest0 2048 3584" slice=400 ;;
+		work="cold SEED /dev/semtest0 2048 3584" slice=1500 ;;
 	swap-read-ahead)
 		swap_on
 		knob=sysctl:vm.page-cluster file=/proc/sys/vm/page-cluster bad=0 good=3

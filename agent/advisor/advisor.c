@@ -286,6 +286,13 @@ bool advisor_question(struct advisor *advisor, const Semantos__V1__Question *que
 				(unsigned long long)question->number);
 			return false;
 		}
+		/* nothing that is known is of this load: nor is what its uncertainty was held against */
+		if (advisor->n_outcomes && advisor->n_facts &&
+			advisor->answer.n_other == advisor->n_facts) {
+			advisor->n_outcomes = 0;
+			harm_fit(&advisor->harm, NULL, 0);
+			continue;
+		}
 		took = now_us() - begun;
 		taken = send_answer(advisor, question->number, took, send, ctx);
 		if (taken > 0 && advisor->answer.n_moves && advisor->n_refused < ADVISOR_REFUSED)

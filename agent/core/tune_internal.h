@@ -25,6 +25,8 @@
 #define NS_PER_S 1000000000ULL
 
 /* What is remembered of an outcome as long as it counts. */
+#define LOAD_REPORTS 3 /* that tell of another load: a single one may be off */
+
 struct tune_memory {
 	uint64_t key; /* objective, knobs and values from and to */
 	double u;
@@ -191,6 +193,11 @@ double tune_objective_now(
 /* ---- tune_memory.c ---- */
 
 uint64_t tune_key(const struct tune_record *record);
+/*
+ * Is the objective nowhere near what it was in any trial of it? Then the load is another, and what tau rests on says nothing of
+ * it. Before each question.
+ */
+void tune_look_at_load(struct tuner *t, const struct tune_session *s);
 /* Was this tried and undone, the objective being about as it is now (NaN: not known)? Then true, with how in *verdict. */
 bool tune_remembered(const struct tuner *t, const struct tune_record *record, double now,
 	enum tune_verdict *verdict);

@@ -73,6 +73,49 @@ static bool is_stale(const struct tune_memory *memory, double now)
 	       now > 0 && fabs(log(now / memory->before)) > ANOTHER_LOAD;
 }
 
+static bool is_near(double a, double b)
+{
+	return a > 0 && b > 0 && fabs(log(a / b)) <= ANOTHER_LOAD;
+}
+
+/* Was the objective ever about so good as in any of these reports, while something was tried for it? *known: it was looked at. */
+static bool seen_before(const struct tuner *t, const struct tune_session *s, bool *known)
+{
+	const struct slo_series *series = &s->series[tune_objective(&s->goal, 0)];
+
+	for (uint32_t i = 0; i < t->n_records; i++) {
+		const struct tune_record *record = t->record[i];
+
+		if (strcmp(record->objective, s->objective) != 0 || !(record->before > 0) ||
+			record->verdict == TUNE_V_VETOED || record->verdict == TUNE_V_STOPPED)
+			continue;
+		*known = true;
+		for (uint32_t r = 1; r <= LOAD_REPORTS; r++) {
+			double now = series->report[(series->next + SLO_REPORTS - r) % SLO_REPORTS]
+					     .value;
+
+			if (!(now > 0) || is_near(now, record->before) ||
+				is_near(now, record->after))
+				return true;
+		}
+	}
+	return false;
+}
+
+void tune_look_at_load(struct tuner *t, const struct tune_session *s)
+{
+	bool known = false;
+
+	if (s->goal.n_members || s->series[tune_objective(&s->goal, 0)].count < LOAD_REPORTS ||
+		t->threshold.count == 0 || seen_before(t, s, &known) || !known)
+		return;
+	threshold_forget(&t->threshold, 0);
+	drift_reset(&t->drift, DRIFT_DELTA);
+	log_info("Tuning: the objective is twice or half as good as in any trial known of it, so "
+		 "the load is another; "
+		 "the limit on uncertainty begins anew.");
+}
+
 bool tune_remembered(const struct tuner *t, const struct tune_record *record, double now,
 	enum tune_verdict *verdict)
 {

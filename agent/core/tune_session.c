@@ -215,6 +215,7 @@ static void ask(struct tuner *t, uint64_t now)
 	say_left_out(t, &offer);
 	free(s->picture);
 	s->picture = tune_picture(t);
+	tune_look_at_load(t, s);
 	s->question = ++t->last_question;
 	s->inbox.full = false;
 	tune_to(s, TUNE_ASK, now);

@@ -109,6 +109,39 @@ static void what_brought_nothing_under_another_load_is_tried_again(void **state)
 	assert_int_equal(w.said.error, 0);
 }
 
+/* Under another load what u was worth is not known: the limit is the ceiling again, as at first; not for a report that is off. */
+static void tau_begins_anew_under_another_load(void **state)
+{
+	struct tune_goal goal = goal_of(true);
+
+	(void)state;
+	script(READ_AHEAD, "512", 0.1);
+	goal.trials = 8;
+	world_goal(&goal);
+	assert_true(run_until("undone", 20000));
+	run_until("proposed", 300);
+	for (int i = 0; i < 20; i++)
+		threshold_add(&w.t->threshold, 0.05, true);
+	propose(w.question.number, READ_AHEAD, "256", 0.1);
+	assert_true(run_until("vetoed", 1000));
+	run_until("never", 500);
+	w.metric = another_load;
+	run_until("never", STEP_MS);
+	w.metric = by_swappiness;
+	propose(w.question.number, READ_AHEAD, "1024", 0.1);
+	assert_true(run_until("vetoed", 1000));
+	run_until("never", 500);
+	assert_int_equal(w.t->threshold.count, 21);
+	w.metric = another_load;
+	run_until("never", 500);
+	propose(w.question.number, READ_AHEAD, "2048", 0.1);
+	assert_true(run_until("vetoed", 1000));
+	run_until("never", 500);
+	assert_int_equal(w.t->threshold.count, 0);
+	propose(w.question.number, READ_AHEAD, "4096", 0.1);
+	assert_true(run_until("admitted", 1000));
+}
+
 static void no_effect_is_undone_and_not_tried_again(void **state)
 {
 	(void)state;
@@ -631,6 +664,7 @@ int main(int argc, char **argv)
 		TEST(a_gain_is_kept),
 		TEST(it_goes_on_from_what_it_kept),
 		TEST(what_brought_nothing_under_another_load_is_tried_again),
+		TEST(tau_begins_anew_under_another_load),
 		TEST(no_effect_is_undone_and_not_tried_again),
 		TEST(harm_is_undone_and_remembered_as_unsafe),
 		TEST(a_breach_in_canary_is_undone_at_once_and_remembered),

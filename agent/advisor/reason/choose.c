@@ -351,6 +351,7 @@ int reason_choose(const struct lexicon *lexicon, const struct reason_memory *mem
 	if (ret)
 		goto out;
 	answer->considered = choice.considered;
+	answer->n_other = choice.n_other;
 	if (question->trials_left == 0 || !worth(&choice.best)) {
 		words_of_nothing(&choice, answer);
 		goto out;

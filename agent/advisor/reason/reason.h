@@ -57,6 +57,7 @@ struct reason_answer {
 	double gain, deviation; /* the same as gain, and its standard deviation */
 	double raw, u; /* probability of harm, before calibration and after */
 	size_t considered; /* candidates */
+	size_t n_other; /* facts that were under another load */
 	char rationale[REASON_TEXT_MAX], evidence[REASON_EVIDENCE_MAX];
 };
 

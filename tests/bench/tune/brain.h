@@ -114,6 +114,19 @@ static inline size_t brain_target(
 	return surface_config(plan, level);
 }
 
+/* Nothing that is known is of this load: what u and tau rest on is of another, too (advisor.c, tune_memory.c). */
+static inline void brain_look_at_load(struct brain *brain, double level)
+{
+	static bool other[BRAIN_FACTS];
+
+	if (!isfinite(level) || !brain->n_facts ||
+		load_mark_other(brain->fact, brain->n_facts, level, other) < brain->n_facts)
+		return;
+	threshold_forget(&brain->threshold, 0);
+	brain->n_outcomes = 0;
+	harm_fit(&brain->harm, NULL, 0);
+}
+
 /* What it proposes from here, with the answer; SURFACE_ALL: nothing is worth a trial. */
 static inline size_t brain_ask(struct brain *brain, const struct surface_plan *plan, size_t here,
 	size_t trials_left, double level)
@@ -125,6 +138,7 @@ static inline size_t brain_ask(struct brain *brain, const struct surface_plan *p
 	question->trials_left = (uint32_t)trials_left;
 	question->leveled = isfinite(level);
 	question->level = level;
+	brain_look_at_load(brain, level);
 	question->n_knobs = plan->n_knobs;
 	for (size_t k = 0; k < plan->n_knobs; k++) {
 		question->knob[k].knob = brain->knob[k];

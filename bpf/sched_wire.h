@@ -94,7 +94,7 @@ enum semantos_sched_counter {
 	SEMANTOS_S_WAKE_IDLE, /* wakeups placed on an idle CPU */
 	SEMANTOS_S_WAKE_QUEUED, /* wakeups put into a queue */
 	SEMANTOS_S_PREEMPTED, /* of those: whoever ran there was interrupted */
-	SEMANTOS_S_REQUEUED, /* put back after their slice, or after a real-time task took the CPU */
+	SEMANTOS_S_REQUEUED, /* put back after their slice, or as a real-time task took the CPU, or as it went */
 	SEMANTOS_S_KICKED, /* an idle CPU was woken to look for work */
 	SEMANTOS_S_NO_STORAGE, /* a task or group without memory of its own: default weight */
 	SEMANTOS_S_NR,

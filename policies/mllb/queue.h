@@ -326,6 +326,23 @@ void BPF_PROG(mllb_cpu_acquire, __s32 cpu, struct scx_cpu_acquire_args *args)
 	*(volatile __u64 *)&row->away_at = 0;
 }
 
+/*
+ * A CPU that goes is asked for no more of its queue (6.18; later kernels see to it themselves), and whoever may run there
+ * alone would wait for ever. What comes from now on the kernel puts where the CPU runs it, and moves it off from there.
+ */
+static __always_inline void queue_leave(__s32 cpu, struct semantos_sched_row *counts)
+{
+	struct task_struct *p;
+
+	bpf_rcu_read_lock();
+	bpf_for_each(scx_dsq, p, cpu, 0)
+	{
+		if (scx_bpf_dsq_move(&___it, p, SCX_DSQ_LOCAL_ON | (__u64)cpu, 0) && counts)
+			counts->count[SEMANTOS_S_REQUEUED]++;
+	}
+	bpf_rcu_read_unlock();
+}
+
 /* Without these two the kernel would take the scheduler off whenever a CPU comes or goes. */
 SEC("?struct_ops.s/mllb_cpu_online")
 void BPF_PROG(mllb_cpu_online, __s32 cpu)
@@ -343,6 +360,7 @@ void BPF_PROG(mllb_cpu_offline, __s32 cpu)
 
 	if (row)
 		row->offline = 1;
+	queue_leave(cpu, count_row());
 }
 
 SEC("?struct_ops.s/mllb_init")

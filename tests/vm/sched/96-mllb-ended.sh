@@ -17,11 +17,17 @@ fail() { tail -n 20 /tmp/agent.err; cat $scx/state; dmesg | grep -i sched_ext | 
 said() { grep -q "$*" /tmp/agent.err; }
 # shellcheck disable=SC2317 # as well
 gone() { answers && ! grep -q '^mllb' /tmp/list; }
+# shellcheck disable=SC2317 # as well
+goes_on() { # a thread's folder: it has run since 0.2 s ago
+	was=$(cut -d' ' -f1 "$1/schedstat")
+	sleep 0.2
+	[ "$(cut -d' ' -f1 "$1/schedstat")" -gt "$was" ]
+}
 enforce() { ctl attach mllb --mode enforce >/tmp/ctl 2>&1; }
 
 clean
 net yes
-# ---- another scheduler
+step "another scheduler"
 bpftool struct_ops register build/tests/vm/schedother.bpf.o /sys/fs/bpf/other >/tmp/other 2>&1 || fail "no other: $(cat /tmp/other)"
 [ "$(scheduler)" = other ] || fail "the other scheduler is not on"
 start
@@ -37,27 +43,34 @@ build/semantosctl probe --json | grep -q 'scheduler other is attached' || fail "
 rm -rf /sys/fs/bpf/other
 until_true 10 kernels || fail "the other scheduler stays"
 
-# ---- a CPU goes and comes back
-$load wake --wakers 1 --workers 4 --seconds 900 >/tmp/wake &
+step "a CPU goes and comes back"
+$load wake --wakers 1 --workers 4 --seconds 900 --nice 10 >/tmp/wake &
 wake=$!
 ctl mode mllb enforce || fail "no enforce"
 for round in 1 2 3; do
+	$load hog --hogs 2 --cpu 1 --seconds 900 >/tmp/pinned & # the kernel lets them go on elsewhere once it is gone
+	pinned=$!
+	sleep 1
 	echo 0 >/sys/devices/system/cpu/cpu1/online || fail "CPU 1 does not go"
-	sleep 0.5
 	ours || fail "round $round: the scheduler went with the CPU: $(tail -n 1 /tmp/agent.err)"
+	for thread in "/proc/$pinned/task"/*; do
+		[ "$thread" = "/proc/$pinned/task/$pinned" ] || until_true 10 goes_on "$thread" || fail "round $round: a task of CPU 1 is left behind"
+	done
+	ours || fail "round $round: the scheduler went after the CPU: $(tail -n 1 /tmp/agent.err)"
+	kill $pinned
 	echo 1 >/sys/devices/system/cpu/cpu1/online || fail "CPU 1 does not come"
 	sleep 0.5
 done
 ours || fail "the scheduler does not outlive a CPU"
 kill -0 $wake || fail "the load died"
 
-# ---- SysRq: from outside, no fault
+step "SysRq: from outside, no fault"
 echo S >/proc/sysrq-trigger
 until_true 10 said 'was taken off from outside' || fail "SysRq is not told"
 until_true 5 kernels || fail "SysRq did nothing"
 build/semantosctl status --json | grep -q '"mode": *"shadow"' || fail "after SysRq it is not in shadow"
 
-# ---- a real-time hog: not the scheduler's fault
+step "a real-time hog: not the scheduler's fault"
 ctl mode mllb enforce || fail "no enforce after SysRq"
 $load hog --hogs 1 --cpu 1 --fifo 50 --seconds 12 >/tmp/hog &
 hog=$!
@@ -75,7 +88,7 @@ else
 fi
 ctl detach mllb || fail "no detach"
 
-# ---- a scheduler at fault
+step "a scheduler at fault"
 mkdir -p /tmp/lib/policies && cp -r build/policies/mllb /tmp/lib/policies/ && cp -r build/bpf /tmp/lib/
 cp build/tests/vm/mllb_loses.bpf.o /tmp/lib/policies/mllb/mllb.bpf.o
 kill $agent

@@ -9,6 +9,9 @@ pins=/sys/fs/bpf/semantos/mllb
 # shellcheck disable=SC2034 # for the tests
 load=build/tests/vm/schedload
 
+ran() { cat "/proc/$1"/task/*/schedstat 2>/dev/null | awk '{ n += $1 } END { printf "%.0f\n", n / 1000 }'; } # a process, in us
+step() { echo "at $(cut -d' ' -f1 /proc/uptime) s: $*"; } # seen where the test fails
+trap 'fail "stopped before it was through"' TERM
 until_true() { # seconds, words: wait for it
 	n=$(($1 * 5))
 	shift

@@ -10,6 +10,7 @@
  *   hack --groups G --pairs P --loops N   P senders and P receivers a group over pipes: messages a second
  *   mix --hogs H --sleepers N     hogs count loops while sleepers wake every 2 ms and work a little
  *   hog --hogs H [--cpu C] [--fifo PRIORITY]   loops until --seconds are over
+ * Each with --nice N.
  */
 #include <linux/futex.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,7 +31,7 @@
 #define SLEEP_NS 2000000LL
 
 static struct {
-	long wakers, workers, groups, pairs, loops, hogs, sleepers, seconds, cpu, fifo, work;
+	long wakers, workers, groups, pairs, loops, hogs, sleepers, seconds, cpu, fifo, work, nice;
 } option = { .wakers = 2,
 	.workers = 4,
 	.groups = 4,
@@ -367,7 +369,8 @@ int main(int argc, char **argv)
 		{ "groups", &option.groups }, { "pairs", &option.pairs },
 		{ "loops", &option.loops }, { "hogs", &option.hogs },
 		{ "sleepers", &option.sleepers }, { "seconds", &option.seconds },
-		{ "cpu", &option.cpu }, { "fifo", &option.fifo }, { "work", &option.work } };
+		{ "cpu", &option.cpu }, { "fifo", &option.fifo }, { "work", &option.work },
+		{ "nice", &option.nice } };
 
 	for (int i = 2; i + 1 < argc; i += 2) {
 		bool known = false;
@@ -381,6 +384,8 @@ int main(int argc, char **argv)
 		if (!known)
 			argc = 0;
 	}
+	if (option.nice && setpriority(PRIO_PROCESS, 0, (int)option.nice))
+		die("setpriority");
 	if (argc >= 2 && strcmp(argv[1], "wake") == 0)
 		run_wake();
 	else if (argc >= 2 && strcmp(argv[1], "hack") == 0)

@@ -18,18 +18,22 @@ grew() { [ "$(counted "$1")" -gt "$2" ]; }
 
 clean
 net yes
-$load mix --hogs 4 --sleepers 6 --seconds 900 >/tmp/mix &
-$load wake --wakers 1 --workers 4 --seconds 900 >/tmp/wake &
-loads=$!
+step "the agent starts"
 start --policy linnos,mllb
 until_true 20 attached mllb || fail "mllb is not attached"
 kernels || fail "its scheduler is on in shadow"
+# Whoever is asked must get to answer, on an emulated CPU too: so the loads are nice. They keep all CPUs busy as they are.
+$load mix --hogs 4 --sleepers 6 --seconds 900 --nice 10 >/tmp/mix &
+$load wake --wakers 1 --workers 4 --seconds 900 --nice 10 >/tmp/wake &
+loads=$!
+step "enforce"
 ctl mode mllb enforce || fail "enforce was refused"
 ours || fail "the scheduler is not on: '$(scheduler)'"
 attached linnos || fail "linnos is gone"
 until_true 20 grew $s_net 100 || fail "the net decides nothing: $(decisions)"
 [ "$(counted $s_no_lease)" -lt "$(counted $s_net)" ] || fail "the lease is not kept alive"
 
+step "the agent is stopped"
 kill -STOP $agent
 sleep 0.3
 before=$(counted $s_net) lapsed=$(counted $s_no_lease)
@@ -40,6 +44,7 @@ ours || fail "the scheduler went with a stopped agent"
 kill -CONT $agent
 until_true 10 grew $s_net "$before" || fail "the net does not decide again"
 
+step "canary"
 ctl mode mllb canary:50 || fail "no canary"
 until_true 10 grew $s_control 0 || fail "there is no control group"
 ctl mode mllb shadow || fail "no shadow"
@@ -50,6 +55,7 @@ lawful || fail "decisions are unaccounted for: $(decisions)"
 rounds=6
 [ -z "$SEMANTOS_SOAK" ] || rounds=360
 for round in $(seq $rounds); do
+	step "round $round"
 	ctl detach mllb >/tmp/ctl 2>&1 || fail "round $round: $(cat /tmp/ctl)"
 	kernels || fail "round $round: it is still on"
 	ctl attach mllb --mode enforce >/tmp/ctl 2>&1 || fail "round $round: $(cat /tmp/ctl)"
@@ -60,6 +66,7 @@ sed -n 's/.*mllb: its scheduler is on after \([0-9.]*\) ms; for \([0-9.]*\) ms.*
 	{ on[NR] = $1; gap[NR] = $2 } END { print "NOTE on " NR " times; the kernel scheduled in between for " gap[1] " to " gap[NR] " ms" }'
 attached linnos || fail "linnos is gone"
 
+step "the agent is killed"
 kill -KILL $agent
 until_true 5 kernels || fail "the scheduler outlives its agent"
 kill -0 $loads || fail "a load died"

@@ -33,6 +33,9 @@ if [[ -n $foreign && -z ${VM_TOOLCHAIN-} ]]; then
 	exit 0
 elif [[ -n $foreign ]]; then
 	root=$(tests/vm/toolchain.sh "$compiler" "$release") || { echo "FAIL $release modules: no compiler"; exit 1; }
+	# It has one folder to build in: one at a time, to the end of this script.
+	exec 8>"$root.lock"
+	flock 8
 	# The headers know where they lie: there they must lie for the compiler's root as well.
 	[[ -e $root$dir/headers ]] || { mkdir -p "$root$dir" && cp -a "$dir/usr" "$dir/headers" "$root$dir/"; }
 fi

@@ -8,6 +8,8 @@ $(BENCH_TUNE): $(B)/%: $(B)/%.o $(B)/libsemantos.a
 	$(call say,LD,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+-include $(BENCH_TUNE:%=%.d)
+
 .PHONY: bench-tune bench-tune-build
 bench-tune-build: all $(BENCH_TUNE)
 

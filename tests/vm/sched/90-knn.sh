@@ -11,6 +11,8 @@
 
 load=build/policies/knn/examples/knn_load
 fail() { tail -n 12 /tmp/agent.err; cat /tmp/answer; echo "$*"; exit 1; }
+step() { echo "at $(cut -d' ' -f1 /proc/uptime) s: $*"; } # seen where the test fails
+trap 'fail "stopped before it was through"' TERM
 ctl() { build/semantosctl "$@" >/tmp/answer 2>&1; }
 state() { sed 's/.*) //' "/proc/$1/stat" | cut -c 1; }
 # of a process, in tenths of a second at most
@@ -38,6 +40,7 @@ start() { # action
 	fail "the agent did not come up with its references"
 }
 
+step "learning"
 mkdir -p /tmp/policies/knn /tmp/bpf /tmp/state/knn
 cp build/policies/knn/knn.bpf.o /tmp/policies/knn
 cp -r build/bpf/lib /tmp/bpf/lib
@@ -50,7 +53,9 @@ done
 # shellcheck disable=SC2016 # that shell expands it
 learn --label benign -- sh -c 'for i in $(seq 60); do cat /proc/[0-9]*/stat; usleep 1000; done >/dev/null'
 
+step "stop"
 start stop
+step "one misbehaves"
 $load serve 71 100000000 2000 &
 served=$!
 $load misbehave 72 100000000 2000 &
@@ -69,6 +74,7 @@ kill $bad
 $load misbehave 73 100000000 2000 &
 bad=$!
 until_state $bad T 600 "the next one is not stopped"
+step "detach"
 ctl detach knn || fail "not detached"
 until_state $bad R 100 "detaching does not let it go on"
 kill $bad
@@ -76,6 +82,7 @@ ctl attach knn --mode enforce || fail "not attached again"
 $load misbehave 74 100000000 2000 &
 bad=$!
 until_state $bad T 600 "after attaching again it is not stopped"
+step "the agent is killed"
 kill -9 $agent
 wait $agent 2>/dev/null
 until_state $bad R 100 "the agent was killed and nobody lets it go on"
@@ -83,6 +90,7 @@ echo "NOTE stopped, explained, and let go on by rollback, detach and the keeper"
 kill $bad
 sleep 1
 
+step "freeze"
 start freeze
 mkdir /sys/fs/cgroup/lab
 sh -c 'echo $$ >/sys/fs/cgroup/lab/cgroup.procs; exec '"$load"' misbehave 75 100000000 2000' &

@@ -285,13 +285,14 @@ static bool reads(const char *live, unsigned long number)
 
 bool knob_reset_may_read(const char *root, const char *name, const char *value, const char *live)
 {
-	static const char prefix[] = "sysfs:block/", limit[] = "/queue/max_sectors_kb";
+	static const char prefix[] = "sysfs:block/";
 	const char *disk = name + sizeof(prefix) - 1, *end = strstr(name, "/queue/");
 	const struct knob_def *def = knob_find(name);
 	unsigned long number;
 	int len;
 
-	if (!def || !def->resets || strncmp(name, prefix, sizeof(prefix) - 1) != 0 || !end)
+	/* all that do so are a disk's */
+	if (!def || !def->resets)
 		return false;
 	len = (int)(end - disk);
 	if (strcmp(def->partner, "nr_requests") == 0) {
@@ -300,8 +301,7 @@ bool knob_reset_may_read(const char *root, const char *name, const char *value, 
 			number = 2 * (number < 128 ? number : 128);
 		return reads(live, number);
 	}
-	number = strcmp(end, limit) == 0 ? strtoul(value, NULL, 10)
-					 : disk_number(root, disk, len, limit + 1);
+	number = strtoul(value, NULL, 10);
 	return reads(live, READ_AHEAD_KB) || reads(live, 2 * number) ||
 	       reads(live, 2 * (disk_number(root, disk, len, "queue/optimal_io_size") >> 10));
 }

@@ -246,7 +246,7 @@ static double turned(const struct rollout *rollout, uint32_t pairs)
 	}
 	for (uint32_t late = pairs - ROLLOUT_LATE; late < pairs; late++)
 		after += rollout->measured[late].after / ROLLOUT_LATE;
-	return before > 0 ? sign * (after / before - 1) : 0;
+	return sign * (after / before - 1);
 }
 
 static void judge_stage(struct rollout *rollout)
@@ -262,7 +262,7 @@ static void judge_stage(struct rollout *rollout)
 			plan->seed + rollout->stage, &rollout->gain);
 
 		gain_sentence(&rollout->gain, "the metric", pairs, text, sizeof(text));
-		harm = turned(rollout, pairs);
+		harm = err ? 0 : turned(rollout, pairs);
 		if (!rollout->gain.worse && harm > ROLLOUT_HARM) {
 			snprintf(text, sizeof(text),
 				"the metric turned worse by %.0f %% in the course of it, and "

@@ -143,15 +143,38 @@ static void factors_are_told_with_a_true_interval(void **state)
 /* Nine tenths of the slices a little faster, the rest far slower: whoever waits for them all waits longer. */
 static void no_gain_that_the_means_deny(void **state)
 {
-	struct gain_pair pair[24];
+	struct gain_pair pair[256];
 	struct gain gain;
 
 	(void)state;
-	for (int i = 0; i < 24; i++)
-		pair[i] = (struct gain_pair){ 100 + i % 3, i == 7 || i == 15 ? 700 : 60 + i % 3 };
-	assert_int_equal(gain_judge(pair, 24, true, 1, &gain), 0);
-	assert_true(gain.after > gain.before);
+	for (int i = 0; i < 256; i++)
+		pair[i] = (struct gain_pair){ 100, i % 64 == 7 ? 5000 : 50 };
+	assert_int_equal(gain_judge(pair, 256, true, 1, &gain), 0);
+	assert_true(gain.high < 0 && gain.after > gain.before);
 	assert_false(gain.better);
+	for (int i = 0; i < 256; i++)
+		pair[i] = i % 64 == 7 ? (struct gain_pair){ 10000, 100 }
+				      : (struct gain_pair){ 100, 200 };
+	assert_int_equal(gain_judge(pair, 256, false, 1, &gain), 0);
+	assert_true(gain.low > 0 && gain.after < gain.before);
+	assert_false(gain.better);
+}
+
+/* Of what is not above 0 there is no ratio. */
+static void differences_where_something_is_nothing(void **state)
+{
+	(void)state;
+	for (int which = 0; which < 2; which++) {
+		struct gain_pair pair[16];
+		struct gain gain;
+
+		for (int i = 0; i < 16; i++)
+			pair[i] = (struct gain_pair){ 100 + i % 3, 50 + i % 3 };
+		*(which ? &pair[5].before : &pair[5].after) = 0;
+		assert_int_equal(gain_judge(pair, 16, true, 1, &gain), 0);
+		assert_true(fabs(gain.change - (gain.after / gain.before - 1)) < 1e-9);
+		assert_true(gain.change < 0);
+	}
 }
 
 static void it_says_what_it_saw(void **state)
@@ -254,6 +277,7 @@ int main(void)
 		cmocka_unit_test(a_gain_is_found_and_its_interval_holds_it),
 		cmocka_unit_test(factors_are_told_with_a_true_interval),
 		cmocka_unit_test(no_gain_that_the_means_deny),
+		cmocka_unit_test(differences_where_something_is_nothing),
 		cmocka_unit_test(it_says_what_it_saw),
 		cmocka_unit_test(equal_values_are_no_effect),
 		cmocka_unit_test(a_metric_of_few_values_is_judged),

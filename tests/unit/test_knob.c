@@ -201,6 +201,18 @@ static void test_most(void **state)
 	assert_int_equal(knob_fits(root, discard, "0", &error), 0);
 	file_put(root, "sys/block/vda/queue/discard_max_hw_bytes", "0\n");
 	assert_true(knob_is_fixed(root, discard));
+	file_put(root, "sys/block/vda/queue/discard_granularity", "0\n");
+	assert_int_equal(knob_fits(root, discard, "0", &error), 0);
+	/* what the kernel makes of read-ahead, by itself */
+	assert_false(knob_reset_may_read(root, "nothing", "1", "1"));
+	assert_false(knob_reset_may_read(root, discard, "1", "1"));
+	assert_false(knob_reset_may_read(root, "sysctl:vm.dirty_ratio", "1", "1"));
+	assert_true(knob_reset_may_read(root, name, "256", "512"));
+	assert_true(knob_reset_may_read(root, name, "256", "128"));
+	assert_false(knob_reset_may_read(root, name, "256", "513"));
+	assert_false(knob_reset_may_read(root, name, "256", "2048"));
+	file_put(root, "sys/block/vda/queue/optimal_io_size", "1048576\n");
+	assert_true(knob_reset_may_read(root, name, "256", "2048"));
 }
 
 static void test_no_way_out(void **state)

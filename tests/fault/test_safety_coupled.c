@@ -7,7 +7,7 @@
  * The fake root's files do not know each other, so after each write of the child the test does what the kernel does;
  * on the settings of a machine of the lab (SEMANTOS_REAL_KNOBS) the kernel does it.
  *
- * timeout: 120
+ * timeout: 400
  */
 #include <setjmp.h>
 #include <stdarg.h>

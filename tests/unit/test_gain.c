@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * test_gain.c - nothing is made of nothing, whatever the load does meanwhile; a gain is found, and its interval holds it.
+ * timeout: 300
  */
 #include <errno.h>
 #include <math.h>

@@ -107,7 +107,7 @@ format: ## lay out every C file with clang-format
 COVER_TESTS := $(call prog,tests/unit/test_journal.c tests/unit/test_canary.c tests/unit/test_knob*.c tests/unit/test_rollback.c \
 	tests/unit/test_breaker.c tests/unit/test_audit.c tests/unit/test_gain.c tests/unit/test_threshold.c tests/unit/test_drift.c \
 	tests/unit/test_rollout.c tests/unit/test_slo.c tests/unit/test_swap.c tests/unit/test_safety*.c tests/unit/test_guard.c \
-	tests/unit/test_trial.c tests/fault/test_safety_calls.c tests/fault/test_safety_coupled.c tests/fault/test_safety_kernel.c)
+	tests/unit/test_trial.c tests/fault/test_safety_calls.c tests/fault/test_safety_stop.c tests/fault/test_safety_coupled.c tests/fault/test_safety_kernel.c)
 ifdef COVER
 $(B)/agent/safety/%.o: ALL_CFLAGS += -O0 --coverage -fprofile-update=atomic -Wno-error
 # a weak reference, as in tests/fault/steps.h, takes nothing out of an archive

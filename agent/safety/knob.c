@@ -286,21 +286,22 @@ static bool reads(const char *live, unsigned long number)
 bool knob_reset_may_read(const char *root, const char *name, const char *value, const char *live)
 {
 	static const char prefix[] = "sysfs:block/";
-	const char *disk = name + sizeof(prefix) - 1, *end = strstr(name, "/queue/");
+	const char *disk = name + sizeof(prefix) - 1;
 	const struct knob_def *def = knob_find(name);
 	unsigned long number;
 	int len;
 
-	/* all that do so are a disk's */
-	if (!def || !def->resets)
+	/* cpu.idle of a control group sets its weight to one value, which needs no rule */
+	if (!def || !def->resets || strncmp(name, prefix, sizeof(prefix) - 1) != 0)
 		return false;
-	len = (int)(end - disk);
+	len = (int)strcspn(disk, "/");
 	if (strcmp(def->partner, "nr_requests") == 0) {
 		number = disk_number(root, disk, len, "mq/0/nr_tags");
 		if (strcmp(value, "none") != 0)
 			number = 2 * (number < 128 ? number : 128);
 		return reads(live, number);
 	}
+	/* max_sectors_kb */
 	number = strtoul(value, NULL, 10);
 	return reads(live, READ_AHEAD_KB) || reads(live, 2 * number) ||
 	       reads(live, 2 * (disk_number(root, disk, len, "queue/optimal_io_size") >> 10));

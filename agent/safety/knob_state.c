@@ -22,7 +22,7 @@
 
 static int read_state(const struct knob *knob, char *state)
 {
-	char path[40], text[256], *at;
+	char path[40], text[256] = "", *at;
 	ssize_t n;
 	int fd;
 
@@ -30,16 +30,16 @@ static int read_state(const struct knob *knob, char *state)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
-	n = read(fd, text, sizeof(text) - 1);
+	/* room for two zeros: where the line is cut off after its name, the state is none */
+	n = read(fd, text, sizeof(text) - 3);
 	close(fd);
 	if (n <= 0)
 		return -ESRCH;
-	text[n] = '\0';
 	at = strrchr(text, ')');
-	if (!at || at[1] != ' ' || !at[2])
+	if (!at)
 		return -EIO;
 	*state = at[2];
-	return *state == 'Z' || *state == 'X' ? -ESRCH : 0;
+	return strchr("ZX", *state) ? -ESRCH : 0; /* it finds no state too */
 }
 
 int knob_state_read(const struct knob *knob, char value[RECORD_VALUE_MAX])
@@ -68,15 +68,18 @@ int knob_state_write(const struct knob *knob, const char *value)
 	if (!stop && strcmp(value, "running") != 0)
 		return -EINVAL;
 	err = send(knob, stop ? SIGSTOP : SIGCONT);
-	for (int waited = 0; !err && waited < STATE_WAIT_MS; waited += STATE_LOOK_MS) {
+	if (err)
+		return err;
+	for (int waited = 0; waited < STATE_WAIT_MS; waited += STATE_LOOK_MS) {
 		err = read_state(knob, &state);
-		if (err || (state == 'T') == stop)
-			return err;
+		if (!err && (state == 'T') == stop)
+			return 0;
+		if (err)
+			break;
+		err = -ETIMEDOUT;
 		nanosleep(&pause, NULL);
 	}
-	if (!err && stop) {
-		send(knob, SIGCONT);
-		err = -ETIMEDOUT;
-	}
+	/* what was not seen to stop must not stop later, nor stay so unseen */
+	send(knob, SIGCONT);
 	return err;
 }

@@ -296,7 +296,7 @@ static bool as_left(const struct change *change, uint64_t k, const char *live)
 {
 	const struct change_knob *knob = &change->knob[k];
 
-	if (!knob->readback[0] && knob->intended[0] && change->state == CHANGE_APPLIED &&
+	if (!knob->readback[0] && change->state == CHANGE_APPLIED &&
 		knob_took(knob_find(knob->name), knob->intended, live))
 		return true;
 	return knob_same(live, change->knob[k].readback) ||

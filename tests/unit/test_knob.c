@@ -3,6 +3,7 @@
  * test_knob.c - names, ranges and paths of knobs on a fake root; no path leads out; nothing else opens one for writing.
  */
 #include <errno.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -199,20 +200,52 @@ static void test_most(void **state)
 	assert_int_equal(knob_fits(root, discard, "512", &error), -ERANGE);
 	assert_non_null(strstr(error.text, "multiples of 4096 here, as discard_granularity says"));
 	assert_int_equal(knob_fits(root, discard, "0", &error), 0);
+	file_put(root, "sys/block/vda/queue/discard_granularity", "0\n");
+	assert_int_equal(knob_fits(root, discard, "512", &error), 0);
+	file_put(root, "sys/block/vda/queue/discard_granularity", "odd\n");
+	assert_int_equal(knob_fits(root, discard, "512", &error), 0);
 	file_put(root, "sys/block/vda/queue/discard_max_hw_bytes", "0\n");
 	assert_true(knob_is_fixed(root, discard));
-	file_put(root, "sys/block/vda/queue/discard_granularity", "0\n");
-	assert_int_equal(knob_fits(root, discard, "0", &error), 0);
-	/* what the kernel makes of read-ahead, by itself */
+	assert_false(knob_is_fixed(root, "sysctl:vm.swappiness"));
+}
+
+/* What the kernel sets a disk's other setting to when the one is written. */
+static void test_resets(void **state)
+{
+	static const char scheduler[] = "sysfs:block/vda/queue/scheduler";
+	static const char largest[] = "sysfs:block/vda/queue/max_sectors_kb";
+	static const char idle[] = "cgroup:a.slice/cpu.idle";
+	char deep[PATH_MAX];
+
+	(void)state;
+	assert_false(knob_resets("nothing"));
+	assert_false(knob_resets("sysctl:vm.dirty_ratio"));
 	assert_false(knob_reset_may_read(root, "nothing", "1", "1"));
-	assert_false(knob_reset_may_read(root, discard, "1", "1"));
 	assert_false(knob_reset_may_read(root, "sysctl:vm.dirty_ratio", "1", "1"));
-	assert_true(knob_reset_may_read(root, name, "256", "512"));
-	assert_true(knob_reset_may_read(root, name, "256", "128"));
-	assert_false(knob_reset_may_read(root, name, "256", "513"));
-	assert_false(knob_reset_may_read(root, name, "256", "2048"));
-	file_put(root, "sys/block/vda/queue/optimal_io_size", "1048576\n");
-	assert_true(knob_reset_may_read(root, name, "256", "2048"));
+	assert_true(knob_resets(scheduler) && knob_resets(largest) && knob_resets(idle));
+	assert_false(knob_reset_may_read(root, idle, "1", "100"));
+	assert_false(
+		knob_reset_may_read("/", "sysfs:block/no-such-disk/queue/scheduler", "none", "64"));
+	/* a scheduler: twice the tags, 256 at most; none: the tags */
+	assert_false(knob_reset_may_read(root, scheduler, "none", "64"));
+	file_put(root, "sys/block/vda/mq/0/nr_tags", "64\n");
+	assert_true(knob_reset_may_read(root, scheduler, "none", "64"));
+	assert_true(knob_reset_may_read(root, scheduler, "kyber", "128"));
+	assert_false(knob_reset_may_read(root, scheduler, "kyber", "64"));
+	file_put(root, "sys/block/vda/mq/0/nr_tags", "1023\n");
+	assert_true(knob_reset_may_read(root, scheduler, "kyber", "256"));
+	file_put(root, "sys/block/vda/mq/0/nr_tags", "");
+	assert_false(knob_reset_may_read(root, scheduler, "none", "0"));
+	/* the largest request: read-ahead of 128, of two of them, or of two of the disk's best size */
+	assert_true(knob_reset_may_read(root, largest, "1280", "128"));
+	assert_true(knob_reset_may_read(root, largest, "1280", "2560"));
+	assert_false(knob_reset_may_read(root, largest, "1280", "64"));
+	file_put(root, "sys/block/vda/queue/optimal_io_size", "32768\n");
+	assert_true(knob_reset_may_read(root, largest, "1280", "64"));
+	/* a root too long for a path */
+	memset(deep, 'x', sizeof(deep) - 1);
+	deep[sizeof(deep) - 1] = '\0';
+	assert_false(knob_reset_may_read(deep, scheduler, "none", "64"));
 }
 
 static void test_no_way_out(void **state)
@@ -411,6 +444,7 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
+		T(test_resets),
 		cmocka_unit_test(test_check),
 		T(test_read_write),
 		T(test_most),

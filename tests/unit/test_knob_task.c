@@ -12,11 +12,15 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <cmocka.h>
 #include "agent/safety/knob.h"
+#include "agent/safety/knob_kind.h"
 #include "tests/unit/safety_root.h"
 
 #define REGION (1024 * 1024)
@@ -381,6 +385,42 @@ static void a_dead_process_is_not_stopped(void **state)
 	assert_int_equal(change_one(s, "knn", CHANGE_AUTO, name, "stopped", &id, &error), -ESRCH);
 }
 
+/* What cannot be seen to stop is let go on: it must not stop later, when nobody thinks of it any more. */
+static void what_does_not_stop_is_let_go_on(void **state)
+{
+	struct rlimit all, none;
+	struct safety_error error;
+	char name[RECORD_NAME_MAX], value[RECORD_VALUE_MAX], text[100];
+	struct knob knob;
+	int status;
+
+	(void)state;
+	assert_int_equal(knob_full_name(knob_of("sched", "state"), name, &error), 0);
+	assert_int_equal(knob_open(&knob, f.root, name, true, &error), 0);
+	assert_int_equal(knob_state_write(&knob, "killed"), -EINVAL);
+	/* a debugger holds the signal back */
+	assert_int_equal(ptrace(PTRACE_SEIZE, child, NULL, NULL), 0);
+	assert_int_equal(knob_write(&knob, "stopped"), -ETIMEDOUT);
+	assert_int_equal(waitpid(child, &status, __WALL), child);
+	assert_true(WIFSTOPPED(status));
+	assert_int_equal(ptrace(PTRACE_DETACH, child, NULL, NULL), 0);
+	assert_true(reads("state", "running"));
+	/* no room to look */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){ 0, all.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(knob_read(&knob, value), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	knob_command("sched:1@2/state", "stopped", text, sizeof(text));
+	assert_string_equal(text, "kill -STOP 1");
+	knob_command("sched:1@2/state", "running", text, sizeof(text));
+	assert_string_equal(text, "kill -CONT 1");
+	end_child();
+	assert_int_equal(knob_read(&knob, value), -ESRCH);
+	assert_int_equal(knob_write(&knob, "stopped"), -ESRCH);
+	knob_close(&knob);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -393,6 +433,7 @@ int main(void)
 		T(advice_is_done_once_and_cannot_be_undone),
 		T(a_process_is_stopped_and_goes_on),
 		T(a_dead_process_is_not_stopped),
+		T(what_does_not_stop_is_let_go_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -233,6 +233,8 @@ static void few_units_have_equal_sides(void **state)
 		plan.units = row[i].units;
 		for (uint32_t stage = 0; stage < 3; stage++)
 			assert_int_equal(rollout_units(&plan, stage), row[i].share[stage]);
+		assert_int_equal(rollout_units(&plan, plan.stages), row[i].units);
+		assert_int_equal(rollout_units(&slices, 2), 1);
 		assert_int_equal(run(&rollout, &plan, 5, 0.5, &machine), ROLLOUT_KEEP);
 		assert_int_equal(__builtin_popcount(machine.treated), row[i].units);
 		assert_int_equal(run(&rollout, &plan, 5, 2, &machine), ROLLOUT_UNDO);
@@ -398,8 +400,9 @@ static void what_turns_bad_when_it_stands_is_undone(void **state)
 		bool lower_is_better;
 		double effect, share; /* of the old value's mean, when it stands */
 		bool kept;
-	} row[] = { { true, 0.5, 0.5, true }, { true, 0.5, 1.1, true }, { true, 0.5, 3, false },
-		{ false, 2, 2, true }, { false, 2, 0.9, true }, { false, 2, 0.3, false } };
+	} row[] = { { true, 0.5, 0.5, true }, { true, 0.5, 0, true }, { true, 0.5, 1.1, true },
+		{ true, 0.5, 3, false }, { false, 2, 2, true }, { false, 2, 0.9, true },
+		{ false, 2, 0.3, false } };
 
 	(void)state;
 	for (size_t r = 0; r < 2 * sizeof(row) / sizeof(row[0]); r++) {

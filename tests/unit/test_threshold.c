@@ -117,6 +117,9 @@ static void one_unsafe_outcome_of_many_stops_nothing(void **state)
 
 	(void)state;
 	threshold_reset(&t, 0.10, 0.5);
+	threshold_view(&t, &view);
+	threshold_why(&view, why, sizeof(why));
+	assert_string_equal(why, ""); /* nothing was unsafe yet */
 	threshold_add(&t, 0.05, true);
 	threshold_view(&t, &view);
 	assert_true(view.tau == 0.05);
@@ -200,6 +203,7 @@ static void the_window_forgets(void **state)
 {
 	struct threshold_view view;
 	struct threshold t;
+	char why[300];
 
 	(void)state;
 	threshold_reset(&t, 0.10, 1);
@@ -219,6 +223,10 @@ static void the_window_forgets(void **state)
 	assert_int_equal(view.unsafe, 1);
 	assert_false(view.calibrated);
 	assert_true(view.tau == 0.5);
+	threshold_add(&t, 0.5, true);
+	threshold_view(&t, &view);
+	threshold_why(&view, why, sizeof(why));
+	assert_non_null(strstr(why, "Only 7 outcomes are known, of which 2 were unsafe"));
 }
 
 static void odd_arguments_fall_on_the_safe_side(void **state)

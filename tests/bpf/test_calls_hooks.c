@@ -164,20 +164,23 @@ static uint64_t missed_runs(void)
 	return info.recursion_misses;
 }
 
-/* All of `made` calls are in records, but for those of runs the kernel missed and of windows too short to be sent. */
+/*
+ * All of `made` calls are in records, but for those of runs the kernel missed and of the last window, where it is too short
+ * to be sent: windows grow beyond their size while the thread that closes one waits for a CPU.
+ */
 static void assert_all_counted(pid_t pid, enum semantos_call call, uint64_t made)
 {
 	struct semantos_counters sum;
-	uint64_t counted = count_of(pid, call), missed = missed_runs();
+	uint64_t counted = count_of(pid, call), missed = missed_runs(), cut;
 
 	assert_int_equal(bpf_policy_counters(&policy, &sum), 0);
+	cut = sum.count[SEMANTOS_C_SHORT_CALLS];
+	cut = cut < SEMANTOS_CALLS_LEAST ? cut : SEMANTOS_CALLS_LEAST - 1;
 	print_message("  %llu of %llu calls in %zu windows, %llu runs missed by the kernel\n",
 		(unsigned long long)counted, (unsigned long long)made, records_of(pid),
 		(unsigned long long)missed);
 	assert_true(counted <= made);
-	if (missed)
-		missed += sum.count[SEMANTOS_C_SHORT_CALLS];
-	assert_true(counted + missed >= made);
+	assert_true(counted + missed + cut >= made);
 }
 
 static const struct semantos_calls_record *last_of(pid_t pid)
@@ -362,7 +365,7 @@ static void short_processes_are_counted(void **state)
 
 static void very_many(void)
 {
-	for (int i = 0; i < 40 * SEMANTOS_CALLS_WINDOW; i++)
+	for (int i = 0; i < 41 * SEMANTOS_CALLS_WINDOW; i++)
 		syscall(SYS_getppid);
 }
 

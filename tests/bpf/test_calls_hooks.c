@@ -150,7 +150,7 @@ static size_t records_of(pid_t pid)
 
 /*
  * Calls at which the kernel did not run the hook, of all processes: a program runs once at a time on a CPU, and
- * on 7.3 a task may be preempted inside one (5 to 16 % missed in the lab, where it runs long; never seen up to 6.18).
+ * on 7.3 a task may be preempted inside one (5 to 44 % missed in the lab, where it runs long; never seen up to 6.18).
  */
 static uint64_t missed_runs(void)
 {
@@ -279,7 +279,9 @@ static void threads_are_one_process(void **state)
 	(void)state;
 	pid = run(many_threads);
 	assert_all_counted(pid, SEMANTOS_CALL_getppid, THREADS * OF_THREAD);
-	assert_true(records_of(pid) >= 20 && records_of(pid) <= 45);
+	assert_true(records_of(pid) <= 45);
+	assert_true(2 * records_of(pid) * SEMANTOS_CALLS_WINDOW >=
+		    count_of(pid, SEMANTOS_CALL_getppid));
 }
 
 static void leader_leaves_first(void)

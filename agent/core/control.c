@@ -358,9 +358,12 @@ int control_find(struct core *core, const char *name, struct policy **policy)
 int control_take_down(struct core *core, struct policy *policy)
 {
 	struct call call = { .core = core, .policy = policy };
+	bool scheduled = policy_sched_on(policy);
 	int err;
 
 	policy_detach(policy);
+	if (scheduled)
+		core_sched_left(core);
 	err = loop_call(core->loop, do_leave, &call, CONTROL_WAIT_MS);
 	if (err)
 		return err;

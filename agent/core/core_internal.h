@@ -87,6 +87,8 @@ int core_volume_up(struct core *core, struct policy *policy);
 void core_sched_tick(struct core *core);
 void core_sched_end(struct core *core);
 int core_sched_match(struct core *core, struct policy *policy, char *error, size_t error_len);
+void core_sched_left(
+	struct core *core); /* a policy whose scheduler was on was taken down; with `change` held */
 
 /* control.c, with `change` held: hooks off, out of the loop, audited, closed. 0 or -errno of loop_call(). */
 int control_take_down(struct core *core, struct policy *policy);

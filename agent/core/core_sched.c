@@ -26,6 +26,11 @@ static void do_awake(void *ctx)
 	core_active(ctx);
 }
 
+void core_sched_left(struct core *core)
+{
+	core->sched_off_ns = now_ns();
+}
+
 int core_sched_match(struct core *core, struct policy *policy, char *error, size_t error_len)
 {
 	bool on = policy_sched_on(policy);
@@ -41,7 +46,7 @@ int core_sched_match(struct core *core, struct policy *policy, char *error, size
 	if (!on)
 		loop_call(core->loop, do_awake, core, CONTROL_WAIT_MS);
 	if (on) {
-		core->sched_off_ns = now_ns();
+		core_sched_left(core);
 		log_info("%s: its scheduler is off after %.1f ms; the kernel's own schedules.",
 			policy_name(policy), (double)(core->sched_off_ns - from) / 1e6);
 	} else if (core->sched_off_ns) {

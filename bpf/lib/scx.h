@@ -119,6 +119,10 @@ extern bool scx_bpf_dsq_move_to_local(__u64 dsq_id) __ksym __weak;
 extern bool scx_bpf_dsq_move_to_local___v2___compat(__u64 dsq_id, __u64 enq_flags) __ksym __weak;
 extern bool scx_bpf_dsq_move(struct bpf_iter_scx_dsq *it__iter, struct task_struct *p, __u64 dsq_id,
 	__u64 enq_flags) __ksym __weak;
+extern bool scx_bpf_dsq_move_vtime(struct bpf_iter_scx_dsq *it__iter, struct task_struct *p,
+	__u64 dsq_id, __u64 enq_flags) __ksym __weak;
+extern void scx_bpf_dsq_move_set_vtime(
+	struct bpf_iter_scx_dsq *it__iter, __u64 vtime) __ksym __weak;
 extern __u32 scx_bpf_reenqueue_local(void) __ksym __weak;
 extern int bpf_iter_scx_dsq_new(
 	struct bpf_iter_scx_dsq *it, __u64 dsq_id, __u64 flags) __ksym __weak;

@@ -107,7 +107,7 @@ void BPF_PROG(mllb_enqueue, struct task_struct *p, __u64 enq_flags)
 	if (vtime_before(task->vtime, least))
 		task->vtime = least;
 	/* Virtual time goes by the slower the more is runnable: a task of weight 1 would come after the watchdog. */
-	most = row->vnow + task_vtime_of(QUEUE_AHEAD_NS, cpu_load(row) << 16);
+	most = row->vnow + task_vtime_of(QUEUE_AHEAD_NS, cpu_weight(row));
 	if (vtime_before(most, task->vtime))
 		task->vtime = most;
 	task->waits_since = now;
@@ -135,14 +135,13 @@ void BPF_PROG(mllb_dispatch, __s32 cpu, struct task_struct *prev)
 		if (rescue(cpu))
 			return;
 	}
-	if (scx_move_to_local(cpu) || !row)
-		return;
-	if (!busy) {
-		pull(cpu, prev ? SEMANTOS_SCHED_NEWLY_IDLE : SEMANTOS_SCHED_IDLE, 1, now);
-	} else if (now - row->looked_at > QUEUE_BUSY_NS) {
+	if (row && now - row->looked_at > QUEUE_BUSY_NS &&
+		(busy || scx_bpf_dsq_nr_queued(cpu) > 0)) {
 		row->looked_at = now;
-		pull(cpu, 0, 2, now);
+		balance(cpu, now);
 	}
+	if (!scx_move_to_local(cpu) && !busy)
+		pull(cpu, prev ? SEMANTOS_SCHED_NEWLY_IDLE : SEMANTOS_SCHED_IDLE, now);
 }
 
 /* A busy CPU with a queue sees to it that an idle one looks for work, for itself and for its neighbour. */
@@ -170,7 +169,8 @@ void BPF_PROG(mllb_runnable, struct task_struct *p, __u64 enq_flags)
 	if (task->load_cpu >= 0)
 		return; /* counted already */
 	task_move_load(task, scx_bpf_task_cpu(p));
-	group_count(p, task->load, 1);
+	task->counted = task->weight;
+	group_count(p, task->counted, 1);
 }
 
 SEC("?struct_ops/mllb_quiescent")
@@ -180,7 +180,7 @@ void BPF_PROG(mllb_quiescent, struct task_struct *p, __u64 deq_flags)
 
 	if (!task || task->load_cpu < 0)
 		return;
-	group_count(p, task->load, -1);
+	group_count(p, task->counted, -1);
 	task_move_load(task, -1);
 	task->waits_since = 0;
 }
@@ -216,6 +216,7 @@ void BPF_PROG(mllb_running, struct task_struct *p)
 	if (!task || !row)
 		return;
 	task_move_vtime(task, cpu);
+	task->share = task_weight(p, task, now);
 	if (task->load_cpu >= 0)
 		task_move_load(task, cpu);
 	if (task->woken_at && now > task->woken_at)
@@ -224,7 +225,7 @@ void BPF_PROG(mllb_running, struct task_struct *p)
 	if (vtime_before(row->vnow, task->vtime))
 		row->vnow = task->vtime;
 	row->curr_vtime = task->vtime;
-	row->curr_weight = task_weight(p, task, now);
+	row->curr_weight = task->share;
 	*(volatile __u64 *)&row->curr_at = now;
 }
 
@@ -264,6 +265,7 @@ __s32 BPF_PROG(mllb_init_task, struct task_struct *p, struct scx_init_task_args 
 		return -12; /* -ENOMEM: the fork fails, or the scheduler does not begin */
 	__builtin_memset(task, 0, sizeof(*task));
 	task->weight = GROUP_WEIGHT;
+	task->share = (__u64)GROUP_WEIGHT << 16;
 	task->load_cpu = -1;
 	return 0;
 }

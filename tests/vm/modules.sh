@@ -52,11 +52,11 @@ build() {
 		[[ -f $file ]] || rm -f "$src/$file"
 	done
 	if [[ -z $root ]]; then
-		timeout 240 make -j"$(nproc)" -C "$dir/headers" M="$PWD/$src/kmod" "$@" modules >"$log" 2>&1 && return
+		timeout 900 make -j"$(nproc)" -C "$dir/headers" M="$PWD/$src/kmod" "$@" modules >"$log" 2>&1 && return
 	else
 		rm -rf "$root/build" && mkdir -p "$root/build" && cp -a "$src" "$root/build/src" || exit 1
 		# shellcheck disable=SC2016 # for the shell inside
-		timeout 240 unshare --mount sh -c 'mount --bind /proc "$0/proc" && exec chroot "$0" /usr/bin/env -i PATH=/usr/bin "$@"' \
+		timeout 900 unshare --mount sh -c 'mount --bind /proc "$0/proc" && exec chroot "$0" /usr/bin/env -i PATH=/usr/bin "$@"' \
 				"$root" make -j"$(nproc)" -C "$dir/headers" M=/build/src/kmod "$@" modules >"$log" 2>&1 && cp -a "$root/build/src/." "$src/" && return
 	fi
 	echo "FAIL $release modules: see $log"

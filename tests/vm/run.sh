@@ -181,7 +181,7 @@ else
 fi
 while IFS=$'\t' read -r kernel release dir; do
 	if [[ $release != - ]]; then
-		"$here/modules.sh" "$release" "$dir"
+		"$here/modules.sh" "$release" "$dir" || failed=$((failed + 1)) # it has said what failed
 	elif [[ $kernel == "$required" ]]; then
 		fail "$kernel: $dir; this kernel must run"
 	else

@@ -97,7 +97,10 @@ for group in c d; do echo 1 >$groups/$group/cgroup.kill; done
 sleep 1
 before="$(used a) $(used b)"
 sleep $window
-echo "$before $(used a) $(used b)" | awk '{ printf "NOTE on any CPU, four tasks each, weights 100 and 300: %d of 750\n", 1000 * ($4 - $2) / ($3 - $1 + $4 - $2) }'
+echo "$before $(used a) $(used b)" | awk '{ print "any " int(1000 * ($4 - $2) / ($3 - $1 + $4 - $2)) }' >/tmp/shares
+echo "NOTE on any CPU, four tasks each, weights 100 and 300: $(share any) of 750"
+near any 750 "weights 100 and 300 on any CPU"
+[ -z "$bad" ] || fail "shares are not as weights say$bad"
 ours || fail "the scheduler went"
 kill $agent
 wait $agent || fail "the agent ended with $?"

@@ -10,7 +10,8 @@ TEST_FAULT := $(call prog,tests/fault/test_*.c)
 TEST_PROGS := $(TEST_UNIT) $(TEST_BPF) $(TEST_FAULT)
 TEST_BPF_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/bpf/*.bpf.c))
 # Those that take more than a minute, or a network, and are part of `make soak` only.
-SOAK_ONLY := $(addprefix tests/e2e/,coverage.sh systemd.sh bookworm.sh dkms.sh mok.sh vm_kills.sh)
+SOAK_ONLY := $(addprefix tests/e2e/,coverage.sh systemd.sh bookworm.sh dkms.sh mok.sh sched.sh vm_kills.sh)
+SOAK_VM := $(addprefix tests/e2e/,mok.sh sched.sh vm_kills.sh)
 TEST_E2E := $(filter-out $(SOAK_ONLY),$(wildcard tests/e2e/*.sh))
 # The lab prints one line a test; see tests/vm.
 TEST_VM := $(wildcard tests/vm/run.sh)
@@ -82,7 +83,7 @@ soak: ## with sudo: the same with full counts, and on a fresh Debian 12; writes 
 	@set -o pipefail; report=$(B)/soak-$$(date +%F).txt; \
 		{ git log -1 --format='semantos %H' 2>/dev/null; uname -a; date; \
 		SEMANTOS_SOAK=1 VM_TOOLCHAIN=1 $(MAKE) --no-print-directory test FUZZ_SECONDS=60 \
-			TEST_SOAK="$(patsubst %/mok.sh,@%/mok.sh,$(SOAK_ONLY:%/vm_kills.sh=@%/vm_kills.sh))" 2>&1; } \
+			TEST_SOAK="$(filter-out $(SOAK_VM),$(SOAK_ONLY)) $(SOAK_VM:%=@%)" 2>&1; } \
 		| tee $$report; code=$$?; echo "the report is in $$report"; exit $$code
 soak: SHELL := /bin/bash
 

@@ -105,6 +105,7 @@ extern __s32 scx_bpf_pick_idle_cpu(const struct cpumask *allowed, __u64 flags) _
 extern const struct cpumask *scx_bpf_get_online_cpumask(void) __ksym __weak;
 extern void scx_bpf_put_cpumask(const struct cpumask *mask) __ksym __weak;
 extern void scx_bpf_kick_cpu(__s32 cpu, __u64 flags) __ksym __weak;
+extern __u64 scx_bpf_now(void) __ksym __weak;
 extern __u32 scx_bpf_nr_cpu_ids(void) __ksym __weak;
 extern __s32 scx_bpf_task_cpu(const struct task_struct *p) __ksym __weak;
 extern struct cgroup *scx_bpf_task_cgroup(struct task_struct *p) __ksym __weak;
@@ -133,6 +134,17 @@ extern void bpf_cgroup_release(struct cgroup *cgrp) __ksym __weak;
 extern void bpf_rcu_read_lock(void) __ksym __weak;
 extern void bpf_rcu_read_unlock(void) __ksym __weak;
 extern bool bpf_cpumask_test_cpu(__u32 cpu, const struct cpumask *mask) __ksym __weak;
+
+/* In ns, read from the hardware once a pass of the scheduler. Another CPU's may be a little ahead: see scx_since(). */
+static __always_inline __u64 scx_now(void)
+{
+	return bpf_ksym_exists(scx_bpf_now) ? scx_bpf_now() : bpf_ktime_get_ns();
+}
+
+static __always_inline __u64 scx_since(__u64 then, __u64 now)
+{
+	return now > then ? now - then : 0;
+}
 
 /* 7.x answers whether it was inserted; the name without it may go there. */
 static __always_inline void scx_insert(

@@ -74,7 +74,7 @@ static __always_inline void group_count(struct task_struct *p, __s64 weight, __s
 		struct mllb_group *group;
 		__s32 before;
 
-		if (level - i < 0)
+		if (level - i < 1) /* nobody asks for the root's sum */
 			break;
 		group = group_above(cgrp, level - i);
 		if (!group)
@@ -100,7 +100,7 @@ static __always_inline void group_weigh(struct cgroup *cgrp, __u32 weight)
 	if (!group)
 		return;
 	group->weight = weight;
-	if (group->n <= 0 || level < 1)
+	if (group->n <= 0 || level < 2)
 		return;
 	more = (__s64)weight - group->counted;
 	group->counted = weight;

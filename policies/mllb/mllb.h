@@ -2,8 +2,8 @@
 /*
  * mllb.h - tables of the policy's object, and the one decision: may this task be pulled?
  *
- * Who decides it is settled here and counted: the net, or the plain rule with the reason why not the net. All times are
- * boot time, as the lease's is. A row of `cpus` is written by its own CPU, but for fields that say otherwise; others read.
+ * Who decides it is settled here and counted: the net, or the plain rule with the reason why not the net. The lease, slices of
+ * canary and other classes' times on a CPU are in boot time, as the agent's; all others by the clock of run queues. A row of `cpus` is written by its own CPU, but for fields that say otherwise; others read.
  */
 #ifndef SEMANTOS_MLLB_H
 #define SEMANTOS_MLLB_H

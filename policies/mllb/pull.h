@@ -81,13 +81,14 @@ static __always_inline bool pull_wanted(struct mllb_scratch *s, struct semantos_
 
 	if (!task)
 		return false;
-	s->record.delta_ns = now - task->ran_at;
+	s->record.delta_ns = scx_since(task->ran_at, now);
 	s->record.pid = p->pid;
-	if (flags && (src->away_at || src->offline || now - task->waits_since > PULL_WAIT_NS)) {
+	if (flags && (src->away_at || src->offline ||
+			     scx_since(task->waits_since, now) > PULL_WAIT_NS)) {
 		counts->count[SEMANTOS_S_WAITED]++;
 		return true;
 	}
-	return mllb_decide(s, counts, now);
+	return mllb_decide(s, counts, bpf_ktime_get_boot_ns());
 }
 
 /* For a CPU that would be idle. flags: SEMANTOS_SCHED_IDLE or _NEWLY_IDLE. True when a task was moved to this CPU. */

@@ -85,7 +85,7 @@ void BPF_PROG(mllb_enqueue, struct task_struct *p, __u64 enq_flags)
 	struct mllb_task *task = task_of(p);
 	__s32 cpu = scx_bpf_task_cpu(p);
 	struct mllb_cpu *row = cpu_row(cpu);
-	__u64 now = bpf_ktime_get_boot_ns(), least, most;
+	__u64 now = scx_now(), least, most;
 	bool wakes = enq_flags & SCX_ENQ_WAKEUP;
 
 	if (MLLB_LOSES(p))
@@ -128,7 +128,7 @@ void BPF_PROG(mllb_dispatch, __s32 cpu, struct task_struct *prev)
 {
 	struct mllb_cpu *row = cpu_row(cpu);
 	bool busy = prev && scx_is_queued(prev);
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now = scx_now();
 
 	if (row && now - row->rescued_at > QUEUE_BUSY_NS) {
 		row->rescued_at = now;
@@ -160,7 +160,7 @@ SEC("?struct_ops/mllb_runnable")
 void BPF_PROG(mllb_runnable, struct task_struct *p, __u64 enq_flags)
 {
 	struct mllb_task *task = task_of(p);
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now = scx_now();
 
 	if (!task)
 		return;
@@ -185,7 +185,7 @@ void BPF_PROG(mllb_quiescent, struct task_struct *p, __u64 deq_flags)
 	task->waits_since = 0;
 }
 
-static __always_inline void report_wait(__u64 wait_ns, __u64 now)
+static __always_inline void report_wait(__u64 wait_ns)
 {
 	struct semantos_sched_row *counts = count_row();
 	struct semantos_policy *pol = policy_row();
@@ -202,7 +202,8 @@ static __always_inline void report_wait(__u64 wait_ns, __u64 now)
 		return;
 	row = bpf_map_lookup_elem(&trial, &zero);
 	if (row)
-		semantos_trial_report(row, slice_treated(pol, now - wait_ns), us);
+		semantos_trial_report(
+			row, slice_treated(pol, bpf_ktime_get_boot_ns() - wait_ns), us);
 }
 
 SEC("?struct_ops/mllb_running")
@@ -211,7 +212,7 @@ void BPF_PROG(mllb_running, struct task_struct *p)
 	struct mllb_task *task = task_of(p);
 	__s32 cpu = scx_bpf_task_cpu(p);
 	struct mllb_cpu *row = cpu_row(cpu);
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now = scx_now();
 
 	if (!task || !row)
 		return;
@@ -220,7 +221,7 @@ void BPF_PROG(mllb_running, struct task_struct *p)
 	if (task->load_cpu >= 0)
 		task_move_load(task, cpu);
 	if (task->woken_at && now > task->woken_at)
-		report_wait(now - task->woken_at, now);
+		report_wait(now - task->woken_at);
 	task->woken_at = task->waits_since = 0;
 	if (vtime_before(row->vnow, task->vtime))
 		row->vnow = task->vtime;
@@ -234,7 +235,7 @@ void BPF_PROG(mllb_stopping, struct task_struct *p, bool runnable)
 {
 	struct mllb_task *task = task_of(p);
 	struct mllb_cpu *row = cpu_row(scx_bpf_task_cpu(p));
-	__u64 now = bpf_ktime_get_boot_ns();
+	__u64 now = scx_now();
 
 	if (!task || !row)
 		return;

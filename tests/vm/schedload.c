@@ -8,7 +8,7 @@
  *
  *   wake --wakers M --workers W   each waker wakes its workers, they work and answer: waiting from wakeup to running
  *   hack --groups G --pairs P --loops N   P senders and P receivers a group over pipes: messages a second
- *   mix --hogs H --sleepers N     hogs count loops while sleepers wake every 2 ms and work a little
+ *   mix --hogs H --sleepers N     hogs count loops while sleepers wake every 2 ms and count one; per_s: loops of both
  *   hog --hogs H [--cpu C] [--fifo PRIORITY]   loops until --seconds are over
  * Each with --nice N.
  */
@@ -354,7 +354,8 @@ static void run_hogs(bool mix)
 		pthread_join(worker[i].thread, NULL);
 		*(i < hogs ? &loops : &naps) += worker[i].work;
 	}
-	printf("load=%s per_s=%.1f naps_per_s=%.1f", mix ? "mix" : "hog",
+	printf("load=%s per_s=%.1f hogs_per_s=%.1f naps_per_s=%.1f", mix ? "mix" : "hog",
+		(double)(loops + naps) / (double)option.seconds,
 		(double)loops / (double)option.seconds, (double)naps / (double)option.seconds);
 	print_waits(worker + hogs, sleepers);
 	putchar('\n');

@@ -15,6 +15,14 @@ out=build/bench/sched
 mkdir -p "$out" || exit 1
 series=${1:-6.18}
 shift || true
+data=${SEMANTOS_DATA:-../shared/data}/mllb/weights_model1.json
+rm -f "$out/published.safetensors"
+if [[ -f $data ]]; then
+	build/semantosctl model import "$data" --encoder mllb --slow-threshold 1 -o "$out/published.safetensors" >"$out/import.txt" 2>&1 ||
+		{ cat "$out/import.txt"; exit 1; }
+else
+	echo "not there: $data; the published net is left out (SEMANTOS_DATA names the folder)"
+fi
 VM_SMP=4 VM_TESTS=tests/bench/sched/vm tests/vm/run.sh --plain --append "$*" "$series" >"$out/lab.txt" 2>&1
 code=$?
 sed -nE 's/^  \| (run .*)/\1/p' "$out/lab.txt" >"$out/runs.txt"

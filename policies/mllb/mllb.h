@@ -16,6 +16,7 @@
 
 #define MLLB_NICE_TRIES \
 	1 /* looks that moved nothing before a hot task is moved, as the kernel bears it */
+#define MLLB_IDLE_MOST (2 * SCHED_HOT_NS)
 #define MLLB_SLICE_SHIFT 27 /* canary: slices of 134 ms belong to one group or the other */
 
 struct mllb_cpu {
@@ -35,6 +36,8 @@ struct mllb_cpu {
 	char away[16];
 	struct budget_local budget;
 	__u64 rescued_at; /* last look for queues that nobody serves */
+	__u64 idle_since; /* 0 = it is not */
+	__u64 mean_idle; /* moving, of how long it is idle at a time; never above MLLB_IDLE_MOST */
 };
 
 /* As many rows as CPUs are possible: the agent sets it before it loads. */

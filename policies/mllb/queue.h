@@ -11,7 +11,8 @@
 
 #include "policies/mllb/pull.h"
 
-#define QUEUE_PREEMPT_NS 1000000 /* whoever wakes interrupts a task that is so far ahead of it */
+#define QUEUE_PREEMPT_NS 1000000 /* whoever wakes interrupts a task that is so far ahead of it, */
+#define QUEUE_LEAST_NS 1500000 /* and has run so long: else senders and receivers interrupt one another at every message */
 #define QUEUE_BUSY_NS 4000000 /* between two looks for work of a CPU that has some */
 #define QUEUE_KTHREAD 0x00200000 /* PF_KTHREAD */
 #define QUEUE_STALL_MS 5000
@@ -72,7 +73,7 @@ static __always_inline bool preempts(const struct mllb_cpu *cpu, __u64 vtime, __
 {
 	__u64 since = *(volatile __u64 *)&cpu->curr_at, curr;
 
-	if (!since || now < since)
+	if (!since || scx_since(since, now) < QUEUE_LEAST_NS)
 		return false;
 	curr = cpu->curr_vtime + task_vtime_of(now - since, cpu->curr_weight);
 	return vtime_before(vtime + QUEUE_PREEMPT_NS, curr);
@@ -123,6 +124,34 @@ void BPF_PROG(mllb_enqueue, struct task_struct *p, __u64 enq_flags)
 	}
 }
 
+/*
+ * A CPU that is idle for shorter than it takes to warm up somebody else's task leaves it where it is, as the kernel does. Should
+ * it stay idle all the same, the next tick of a busy one asks it again.
+ */
+static __always_inline void look_when_idle(
+	__s32 cpu, struct mllb_cpu *row, const struct task_struct *prev, __u64 now)
+{
+	bool moved = false;
+
+	if (!prev || row->mean_idle > SCHED_HOT_NS)
+		moved = pull(cpu, prev ? SEMANTOS_SCHED_NEWLY_IDLE : SEMANTOS_SCHED_IDLE, now);
+	if (!moved && !row->idle_since)
+		row->idle_since = now;
+}
+
+static __always_inline void was_idle(struct mllb_cpu *row, __u64 now)
+{
+	__u64 ns = scx_since(row->idle_since, now);
+
+	if (!row->idle_since)
+		return;
+	if (ns > 8 * MLLB_IDLE_MOST)
+		ns = 8 * MLLB_IDLE_MOST;
+	ns = row->mean_idle - row->mean_idle / 8 + ns / 8;
+	row->mean_idle = ns < MLLB_IDLE_MOST ? ns : MLLB_IDLE_MOST;
+	row->idle_since = 0;
+}
+
 SEC("?struct_ops/mllb_dispatch")
 void BPF_PROG(mllb_dispatch, __s32 cpu, struct task_struct *prev)
 {
@@ -140,8 +169,8 @@ void BPF_PROG(mllb_dispatch, __s32 cpu, struct task_struct *prev)
 		row->looked_at = now;
 		balance(cpu, now);
 	}
-	if (!scx_move_to_local(cpu) && !busy)
-		pull(cpu, prev ? SEMANTOS_SCHED_NEWLY_IDLE : SEMANTOS_SCHED_IDLE, now);
+	if (!scx_move_to_local(cpu) && !busy && row)
+		look_when_idle(cpu, row, prev, now);
 }
 
 /* A busy CPU with a queue sees to it that an idle one looks for work, for itself and for its neighbour. */
@@ -216,6 +245,7 @@ void BPF_PROG(mllb_running, struct task_struct *p)
 
 	if (!task || !row)
 		return;
+	was_idle(row, now);
 	task_move_vtime(task, cpu);
 	task->share = task_weight(p, task, now);
 	if (task->load_cpu >= 0)
@@ -383,6 +413,8 @@ __s32 BPF_PROG(mllb_init)
 		if (row) {
 			row->vnow = row->curr_at = row->away_at = row->away_ns = 0;
 			row->load = 0;
+			row->idle_since = 0;
+			row->mean_idle = MLLB_IDLE_MOST;
 			row->fails = row->offline = 0;
 		}
 	}

@@ -8,7 +8,7 @@
 # things are noisy: a row says how often it was better, beside its median.
 # results: lines
 #
-# Usage: run.sh [SERIES [WORD...]]   default 6.18; words for the machine: sched_rounds=5 sched_seconds=5. Exit: 0, 1, or 77.
+# Usage: run.sh [SERIES [WORD...]]   default 6.18; words for the machine: sched_rounds=5 sched_seconds=5 sched_rows=eevdf,plain. Exit: 0, 1, or 77.
 
 set -uo pipefail
 out=build/bench/sched
@@ -23,7 +23,7 @@ if [[ -f $data ]]; then
 else
 	echo "not there: $data; the published net is left out (SEMANTOS_DATA names the folder)"
 fi
-VM_SMP=4 VM_TESTS=tests/bench/sched/vm tests/vm/run.sh --plain --append "$*" "$series" >"$out/lab.txt" 2>&1
+VM_SMP=${VM_SMP:-4} VM_TESTS=tests/bench/sched/vm tests/vm/run.sh --plain --append "$*" "$series" >"$out/lab.txt" 2>&1
 code=$?
 sed -nE 's/^  \| (run .*)/\1/p' "$out/lab.txt" >"$out/runs.txt"
 [[ $code -eq 0 ]] || { tail -n 20 "$out/lab.txt"; exit $code; }

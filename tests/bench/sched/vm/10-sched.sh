@@ -16,6 +16,7 @@ fail() { tail -n 20 /tmp/agent.err; echo "$*"; exit 1; }
 agent='' seconds=${sched_seconds:-5} mine=/var/lib/semantos/mllb/cpus.safetensors
 rows="eevdf no yes random plain learned"
 [ ! -e build/bench/sched/published.safetensors ] || rows="$rows published"
+[ -z "$sched_rows" ] || rows=$(echo "$sched_rows" | tr , ' ')
 
 watched() { build/tests/bench/sched/idlewatch build/tests/vm/schedload "$@"; }
 one() { # load: its options for this machine

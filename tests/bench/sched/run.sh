@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# run.sh - mllb's scheduler beside the kernel's own and beside its controls, in the lab with 4 CPUs and real time.
+# run.sh - mllb's scheduler beside the kernel's own and beside its controls, in the lab with 4 CPUs and real time; then on one
+# CPU in virtual time, which counts instructions.
 #
-# Writes build/bench/sched/: runs.txt (every run), lab.txt; build/bench/sched.json. Rounds are interleaved, and figures are
+# Writes build/bench/sched/: runs.txt and one.txt (every run), lab.txt, lab-one.txt; build/bench/sched.json, sched-one.json. Rounds are interleaved, and figures are
 # ratios to the kernel's own scheduler in the same round: median, least and most. Emulated CPUs on a machine that does other
 # things are noisy: a row says how often it was better, beside its median.
 # results: lines
@@ -23,11 +24,9 @@ if [[ -f $data ]]; then
 else
 	echo "not there: $data; the published net is left out (SEMANTOS_DATA names the folder)"
 fi
-VM_SMP=${VM_SMP:-4} VM_TESTS=tests/bench/sched/vm tests/vm/run.sh --plain --append "$*" "$series" >"$out/lab.txt" 2>&1
-code=$?
-sed -nE 's/^  \| (run .*)/\1/p' "$out/lab.txt" >"$out/runs.txt"
-[[ $code -eq 0 ]] || { tail -n 20 "$out/lab.txt"; exit $code; }
-awk -v json=build/bench/sched.json '
+
+table() { # runs, JSON
+	awk -v json="$2" '
 function order(of, n,   i, j, x) {
 	for (i = 2; i <= n; i++) {
 		x = of[i]
@@ -82,4 +81,22 @@ END {
 		}
 	}
 	print "]" >json
-}' "$out/runs.txt"
+}' "$1"
+}
+lab() { # runs, log, what tests/vm/run.sh is told...
+	local runs=$1 log=$2 code
+	shift 2
+	tests/vm/run.sh "$@" >"$log" 2>&1
+	code=$?
+	sed -nE 's/^  \| (run .*)/\1/p' "$log" >"$runs"
+	[[ $code -eq 0 ]] || { tail -n 20 "$log"; exit $code; }
+}
+
+export VM_SMP=${VM_SMP:-4}
+VM_TESTS=tests/bench/sched/vm lab "$out/runs.txt" "$out/lab.txt" --plain --append "$*" "$series"
+echo "$VM_SMP CPUs, real time; emulated on $(nproc) CPUs"
+table "$out/runs.txt" build/bench/sched.json
+sed -nE 's/^  \| (learned .*|decided .*)/\1/p' "$out/lab.txt"
+VM_TESTS=tests/bench/sched/one lab "$out/one.txt" "$out/lab-one.txt" --icount --append "$*" "$series"
+echo "one CPU, virtual time: instructions"
+table "$out/one.txt" build/bench/sched-one.json

@@ -67,7 +67,7 @@ row_off() {
 }
 
 clean
-learn
+case " $rows " in *" learned "*) learn ;; esac
 for round in $(seq "${sched_rounds:-5}"); do
 	for row in $rows; do
 		row_on "$row" "$round"

@@ -32,6 +32,7 @@ static const struct {
 	{ "ewma", PLAIN },
 	{ "hedge", HEDGE },
 	{ "latency", LEARNED },
+	{ "latency-hedge", LEARNED },
 	{ "inline", LEARNED },
 	{ "async", LEARNED },
 	{ "linnos-digits", LEARNED },

@@ -10,6 +10,6 @@
 # timeout: 900
 
 # shellcheck disable=SC2034 # for what is sourced
-sched_rows=eevdf,plain
+name=10-sched-one sched_rows=eevdf,plain
 # shellcheck source=/dev/null # it is linted apart
 . /tests/bench/sched/vm/10-sched.sh

@@ -13,11 +13,12 @@
 fail() { tail -n 20 /tmp/agent.err; echo "$*"; exit 1; }
 # shellcheck source=/dev/null # it is linted apart
 . /tests/vm/mllb.sh
-agent='' seconds=${sched_seconds:-5} mine=/var/lib/semantos/mllb/cpus.safetensors
+name=${name:-10-sched} agent='' seconds=${sched_seconds:-5} mine=/var/lib/semantos/mllb/cpus.safetensors
 rows="eevdf no yes random plain learned"
 [ ! -e build/bench/sched/published.safetensors ] || rows="$rows published"
 [ -z "$sched_rows" ] || rows=$(echo "$sched_rows" | tr , ' ')
 
+report() { sed "s/^NOTE /OUT $name: /" >/dev/ttyS1; } # at once, so that it is there whatever happens later
 watched() { build/tests/bench/sched/idlewatch build/tests/vm/schedload "$@"; }
 one() { # load: its options for this machine
 	case $1 in
@@ -37,7 +38,7 @@ learn() { # by the kernel's answers under the loads that follow; into /tmp
 	kill "$agent"
 	wait "$agent"
 	kill $busy
-	sed -n 's/.*cpus: learned/NOTE learned/p' /tmp/agent.err
+	sed -n 's/.*cpus: learned/NOTE learned/p' /tmp/agent.err | report
 	cp $mine /tmp/learned.safetensors
 }
 row_on() { # row, round
@@ -73,10 +74,10 @@ for round in $(seq "${sched_rounds:-5}"); do
 		row_on "$row" "$round"
 		for what in wake hack mix; do
 			one $what >/tmp/one 2>&1 || fail "$row: the load $what failed: $(cat /tmp/one)"
-			echo "NOTE run $round $row $what $(tr '\n' ' ' </tmp/one)"
+			echo "NOTE run $round $row $what $(tr '\n' ' ' </tmp/one)" | report
 		done
 		row_off "$row" >/tmp/off
-		sed 's/^OUT /NOTE decided /' /tmp/off
+		sed 's/^OUT /NOTE decided /' /tmp/off | report
 	done
 	rows="${rows#* } ${rows%% *}" # each round begins with another one
 done

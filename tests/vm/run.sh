@@ -74,9 +74,9 @@ chosen() { # test
 	# shellcheck disable=SC2053 # a glob is meant
 	[[ -n $named && $named == *" $name "* ]] || [[ -z $named && $name == $only ]]
 }
-# "# elsewhere: soak": on kernels other than the required one only with full counts, or when it is named.
+# "# elsewhere: soak": on kernels other than the required ones only with full counts, or when it is named.
 here_too() { # test, series
-	[[ -n $soak || -n $named || $2 == "$required" || $2 == "${own%%:*}" ]] || ! head -n 25 "$1" | grep -q '^# elsewhere: soak'
+	[[ -n $soak || -n $named || $2 == "$required" || $2 == "${own%%:*}" ]] || required_on "$1" "$2" || ! head -n 25 "$1" | grep -q '^# elsewhere: soak'
 }
 seconds_of() { head -n 25 "$1" | sed -nE 's/^# timeout: *([0-9]+).*/\1/p' | grep . || echo 60; }
 

@@ -12,7 +12,8 @@
 #include "policies/mllb/pull.h"
 
 #define QUEUE_PREEMPT_NS 1000000 /* whoever wakes interrupts a task that is so far ahead of it, */
-#define QUEUE_LEAST_NS 1500000 /* and has run so long: else senders and receivers interrupt one another at every message */
+#define QUEUE_LEAST_NS \
+	1500000 /* and has run so long: else senders and receivers interrupt one another at every message */
 #define QUEUE_BUSY_NS 4000000 /* between two looks for work of a CPU that has some */
 #define QUEUE_KTHREAD 0x00200000 /* PF_KTHREAD */
 #define QUEUE_STALL_MS 5000

@@ -11,7 +11,7 @@
 # elsewhere: soak
 # timeout: 300
 
-fail() { tail -n 20 /tmp/agent.err; cat $scx/state; dmesg | tail -n 5; echo "$*"; exit 1; }
+fail() { tail -n 20 /tmp/agent.err; cat $scx/state; dmesg | tail -n 60; echo "$*"; exit 1; }
 # shellcheck source=tests/vm/mllb.sh
 . /tests/vm/mllb.sh
 # shellcheck disable=SC2317 # waited for by until_true

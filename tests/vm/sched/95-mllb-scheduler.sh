@@ -8,10 +8,9 @@
 # needs: program:build/tests/vm/mllbnet file:build/policies/mllb/* file:build/policies/linnos/* file:build/bpf/*/*.bpf.o
 # needs: file:tests/vm/mllb.sh
 # required: 6.18
-# elsewhere: soak
 # timeout: 300
 
-fail() { tail -n 20 /tmp/agent.err; cat $scx/state; dmesg | tail -n 60; echo "$*"; exit 1; }
+fail() { tail -n 20 /tmp/agent.err; cat $scx/state; dmesg | tail -n 40; echo "$*"; exit 1; }
 # shellcheck source=tests/vm/mllb.sh
 . /tests/vm/mllb.sh
 # shellcheck disable=SC2317 # waited for by until_true

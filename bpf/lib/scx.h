@@ -107,6 +107,7 @@ extern void scx_bpf_put_cpumask(const struct cpumask *mask) __ksym __weak;
 extern void scx_bpf_kick_cpu(__s32 cpu, __u64 flags) __ksym __weak;
 extern __u64 scx_bpf_now(void) __ksym __weak;
 extern __u32 scx_bpf_nr_cpu_ids(void) __ksym __weak;
+extern struct task_struct *scx_bpf_cpu_curr(__s32 cpu) __ksym __weak;
 extern __s32 scx_bpf_task_cpu(const struct task_struct *p) __ksym __weak;
 extern struct cgroup *scx_bpf_task_cgroup(struct task_struct *p) __ksym __weak;
 extern int scx_bpf_cpu_node(__s32 cpu) __ksym __weak;

@@ -213,11 +213,48 @@ static __always_inline void balance(__s32 cpu, __u64 now)
 		dst->fails = moved ? 0 : dst->fails + 1;
 }
 
+#define PULL_UNSERVED_NS 50000000
+#define PULL_REAL_TIME 100 /* priorities of the real-time and deadline classes are below */
+
+/* A task of ours runs there again. */
+static __always_inline void is_back(struct mllb_cpu *row)
+{
+	if (row->away_at) {
+		row->back_at = bpf_ktime_get_boot_ns();
+		row->away_ns = row->back_at - row->away_at;
+	}
+	*(volatile __u64 *)&row->away_at = 0;
+}
+
+/*
+ * A real-time task that begins on an idle CPU is not announced by cpu_release: there was no task of ours to take the CPU from.
+ * It is known by a queue whose task has waited long while none of ours runs there.
+ */
+static __always_inline bool is_away(
+	struct mllb_cpu *row, __s32 cpu, const struct task_struct *p, __u64 now)
+{
+	struct mllb_task *task = task_of((struct task_struct *)p);
+	struct task_struct *hog;
+	__u64 waited_ns = task && task->waits_since ? scx_since(task->waits_since, now) : 0;
+
+	if (row->away_at || row->offline)
+		return true;
+	if (*(volatile __u64 *)&row->curr_at || waited_ns < PULL_UNSERVED_NS)
+		return false;
+	hog = bpf_ksym_exists(scx_bpf_cpu_curr) ? scx_bpf_cpu_curr(cpu) : NULL;
+	if (hog && hog->prio < PULL_REAL_TIME) {
+		row->away_pid = hog->pid;
+		BPF_CORE_READ_STR_INTO(&row->away, hog, comm);
+		*(volatile __u64 *)&row->away_at = bpf_ktime_get_boot_ns() - waited_ns;
+	}
+	return true;
+}
+
 /*
  * A queue that nobody serves: a real-time task has its CPU, or the CPU is gone. Its first task that may run here comes at
  * once, however much this CPU has to do: else it would wait for as long as all others are busy.
  */
-static __always_inline bool rescue(__s32 cpu)
+static __always_inline bool rescue(__s32 cpu, __u64 now)
 {
 	__s32 n_cpus = scx_bpf_nr_cpu_ids(), i;
 	__s32 last = n_cpus < PULL_CPUS ? n_cpus : PULL_CPUS;
@@ -231,10 +268,12 @@ static __always_inline bool rescue(__s32 cpu)
 		__s32 other = cpu + i < n_cpus ? cpu + i : cpu + i - n_cpus;
 		struct mllb_cpu *row = cpu_row(other);
 
-		if (!row || (!row->away_at && !row->offline) || scx_bpf_dsq_nr_queued(other) <= 0)
+		if (!row || scx_bpf_dsq_nr_queued(other) <= 0)
 			continue;
 		bpf_for_each(scx_dsq, p, other, 0)
 		{
+			if (!is_away(row, other, p, now))
+				break;
 			counts->count[SEMANTOS_S_CANDIDATES]++;
 			if (!may_run_on(p, cpu)) {
 				counts->count[SEMANTOS_S_FIXED]++;

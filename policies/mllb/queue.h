@@ -162,7 +162,7 @@ void BPF_PROG(mllb_dispatch, __s32 cpu, struct task_struct *prev)
 
 	if (row && now - row->rescued_at > QUEUE_BUSY_NS) {
 		row->rescued_at = now;
-		if (rescue(cpu))
+		if (rescue(cpu, now))
 			return;
 	}
 	if (row && now - row->looked_at > QUEUE_BUSY_NS &&
@@ -247,6 +247,8 @@ void BPF_PROG(mllb_running, struct task_struct *p)
 	if (!task || !row)
 		return;
 	was_idle(row, now);
+	if (row->away_at)
+		is_back(row);
 	task_move_vtime(task, cpu);
 	task->share = task_weight(p, task, now);
 	if (task->load_cpu >= 0)
@@ -351,13 +353,8 @@ void BPF_PROG(mllb_cpu_acquire, __s32 cpu, struct scx_cpu_acquire_args *args)
 {
 	struct mllb_cpu *row = cpu_row(cpu);
 
-	if (!row)
-		return;
-	if (row->away_at) {
-		row->back_at = bpf_ktime_get_boot_ns();
-		row->away_ns = row->back_at - row->away_at;
-	}
-	*(volatile __u64 *)&row->away_at = 0;
+	if (row)
+		is_back(row);
 }
 
 /*

@@ -308,22 +308,27 @@ static void waits_agree_with_schedstat(void **state)
 		assert_true(reading.runq.count + (uint64_t)n_cpus >= all_b1 - all_a2);
 		assert_true(reading.runq.count <= all_b2 - all_a1 + (uint64_t)n_cpus);
 	}
-	/* and after the idle task, which is where most wake-ups of a quiet machine come from */
-	read_now();
-	task_waits(&own_a, &n_a);
-	for (int i = 0; i < 200; i++)
-		usleep(500);
-	task_waits(&own_b, &n_b);
-	read_now();
-	print_message("after idle: %llu waits, %llu us; of this one %llu, %llu us\n",
-		(unsigned long long)reading.runq.count,
-		(unsigned long long)reading.runq.sum_ns / 1000, (unsigned long long)(n_b - n_a),
-		(unsigned long long)(own_b - own_a) / 1000);
 	/*
-	 * These waits are below a microsecond each. The kernel takes the time a little before its tracepoint, and a CPU that is taken away
-	 * from this machine in between is in its sum alone (3 ms of 200 waits): so they are counted, and not added up.
+	 * And after the idle task, which is where most wake-ups of a quiet machine come from. The kernel takes the time a little before its
+	 * tracepoint: a CPU that is taken away from this machine in between is in its sum alone. That is chance; so once in five it must hold.
 	 */
-	assert_true(reading.runq.count >= n_b - n_a);
+	for (int try = 0; try < 5; try++) {
+		read_now();
+		task_waits(&own_a, &n_a);
+		for (int i = 0; i < 200; i++)
+			usleep(500);
+		task_waits(&own_b, &n_b);
+		read_now();
+		print_message("after idle: %llu waits, %llu us; of this one %llu, %llu us\n",
+			(unsigned long long)reading.runq.count,
+			(unsigned long long)reading.runq.sum_ns / 1000,
+			(unsigned long long)(n_b - n_a),
+			(unsigned long long)(own_b - own_a) / 1000);
+		assert_true(reading.runq.count >= n_b - n_a);
+		if (reading.runq.sum_ns >= own_b - own_a)
+			break;
+	}
+	assert_true(reading.runq.sum_ns >= own_b - own_a);
 	sched_setaffinity(0, sizeof(all), &all);
 }
 

@@ -9,9 +9,13 @@
 fail() { cat /tmp/probe; echo "$*"; exit 1; }
 has() { grep -q "$1" /tmp/probe || fail "the answer lacks $1"; }
 
-begin=$(cut -d' ' -f1 /proc/uptime)
-build/semantosctl probe --json >/tmp/probe || fail "probe failed with $?"
-took=$(echo "$begin $(cut -d' ' -f1 /proc/uptime)" | awk '{ print int(($2 - $1) * 1000) }')
+# A real machine is given one second; this one is emulated, beside others: three tries.
+for try in 1 2 3; do
+	begin=$(cut -d' ' -f1 /proc/uptime)
+	build/semantosctl probe --json >/tmp/probe || fail "probe failed with $?"
+	took=$(echo "$begin $(cut -d' ' -f1 /proc/uptime)" | awk '{ print int(($2 - $1) * 1000) }')
+	[ "$took" -ge 3000 ] || break
+done
 has '"btf":true'
 has '"bpffs":true'
 has '"kernel_too_old":false'
@@ -27,6 +31,5 @@ umount /sys/fs/bpf
 build/semantosctl probe --json >/tmp/probe
 has '"bpffs":false'
 mount -t bpf bpf /sys/fs/bpf
-# A real machine needs less than a second; on this one, emulated beside others, only that it does not hang is judged.
-[ "$took" -lt 20000 ] || fail "probe took $took ms"
+[ "$took" -lt 3000 ] || fail "probe took $took ms in try $try"
 echo "NOTE probe took $took ms"
